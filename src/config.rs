@@ -1,0 +1,128 @@
+//! Every limit and every flag, in one place. Limits that depend on each other are checked here at compile time.
+
+use std::path::PathBuf;
+
+use crate::time::Duration;
+
+/// Longest key in bytes (memcached's KEY_MAX_LENGTH).
+pub const KEY_BYTES_MAX: usize = 250;
+/// Longest command line that may arrive without its line end; a longer one closes the connection (memcached's rule).
+pub const LINE_BYTES_MAX: usize = 2048;
+/// Longest `get`/`gets` line: memcached sets none, we bound it because nothing may grow without end.
+pub const GET_LINE_BYTES_MAX: usize = 8 << 20;
+/// Smallest and largest `-I`.
+pub const ITEM_BYTES_MIN: usize = 1 << 10;
+/// Largest `-I`.
+pub const ITEM_BYTES_CEILING: usize = 1 << 30;
+/// What memcached adds to key and value when it compares an item with `-I`: 48 header, 8 cas, 1 after the key, 2 line end.
+pub const ITEM_HEADER_BYTES_MEMCACHED: usize = 48 + 8 + 1 + 2;
+
+/// Bytes of one segment of the store's arena; larger items take a run of segments.
+pub const SEGMENT_BYTES: usize = 1 << 20;
+
+/// One receive buffer handed to the kernel.
+pub const RECV_BUFFER_BYTES: usize = 16 << 10;
+/// Receive buffers per ring thread (a power of two, the kernel's rule).
+pub const RECV_BUFFERS: u16 = 256;
+/// Submission queue entries of a ring.
+pub const SQ_ENTRIES: u32 = 1024;
+/// Completion queue entries of a ring.
+pub const CQ_ENTRIES: u32 = 8192;
+
+/// Past this much unsent output a connection's commands are not executed until it has drained: the bound of a slow reader.
+pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Output buffers larger than this are given back to the allocator instead of the pool.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Output buffers a thread keeps for reuse.
+pub const POOLED_BUFFERS_MAX: usize = 1024;
+/// Commands that are looked up together, so that their cache misses overlap.
+pub const BATCH_COMMANDS_MAX: usize = 64;
+
+/// Prepared (appended, not yet committed) entries a leader holds before it stops reading from its clients (R11).
+pub const PREPARED_ENTRIES_MAX: usize = 64 << 10;
+/// Bytes of one frame of the log at which it is closed and the next one begun; a single larger entry gets a frame of its own.
+pub const FRAME_BYTES_TARGET: usize = 1 << 20;
+/// Bytes of a log file after which the next frame starts a new file.
+pub const LOG_FILE_BYTES: u64 = 1 << 30;
+
+/// The version this server answers with: the memcached whose behaviour it has.
+pub const MEMCACHED_VERSION: &str = "1.6.45";
+
+const _: () = assert!(RECV_BUFFERS.is_power_of_two());
+const _: () = assert!(RECV_BUFFER_BYTES > LINE_BYTES_MAX);
+const _: () = assert!(SEGMENT_BYTES.is_power_of_two());
+const _: () = assert!(OUTPUT_BYTES_MAX > POOLED_BUFFER_BYTES_MAX);
+const _: () = assert!(CQ_ENTRIES > SQ_ENTRIES);
+
+/// When an acknowledged write is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before its reply leaves (group commit).
+    Always,
+    /// Within this time after its reply.
+    Interval(Duration),
+    /// When the kernel likes.
+    Never,
+}
+
+/// What a stand-alone server does, as its command line said. Options that memcached has and that change nothing here
+/// are kept as they were given, for `stats settings`.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// TCP addresses to listen on, port included; empty when `-s` is given or the port is 0.
+    pub listen: Vec<std::net::SocketAddr>,
+    /// Where to write the ports that were taken (`MEMCACHED_PORT_FILENAME`), when `-p -1` asked for a free one.
+    pub port_file: Option<PathBuf>,
+    /// `-s`: a Unix socket instead of TCP.
+    pub unix_socket: Option<PathBuf>,
+    /// `-a`: permission bits of that socket.
+    pub unix_mask: u32,
+    /// `-t`: ring threads.
+    pub threads: usize,
+    /// `-m`: bytes of item memory.
+    pub memory_bytes: u64,
+    /// Whether a full store evicts, or refuses (`-M`).
+    pub evict: bool,
+    /// `-c`: client connections at once.
+    pub connections_max: usize,
+    /// `-o maxconns_fast`: past `-c`, answer and close rather than leave waiting.
+    pub maxconns_fast: bool,
+    /// `-I`: largest item in bytes, memcached's header included.
+    pub item_bytes_max: usize,
+    /// `-b`: backlog of the listeners.
+    pub backlog: i32,
+    /// `-R`: requests per event (reported only).
+    pub requests_per_event: u32,
+    /// `-D`: prefix delimiter for `stats detail`.
+    pub prefix_delimiter: u8,
+    /// `-v`, `-vv`, `-vvv`.
+    pub verbosity: u8,
+    /// `-C` switches it off: whether `gets` and `cas` are answered.
+    pub cas: bool,
+    /// `-A`: whether clients may stop the server.
+    pub shutdown_command: bool,
+    /// `-F` switches it off.
+    pub flush_command: bool,
+    /// `-X` switches it off: `stats cachedump` and `stats detail`.
+    pub dump_command: bool,
+    /// `-W` switches it off.
+    pub watch_command: bool,
+    /// `-o idle_timeout`: seconds after which a silent connection is closed, 0 for never.
+    pub idle_timeout_seconds: u32,
+    /// `--data-dir`: where the log lives; nothing when there is no log.
+    pub data_dir: Option<PathBuf>,
+    /// `--fsync`.
+    pub fsync: Fsync,
+    /// `-P`.
+    pub pid_file: Option<PathBuf>,
+    /// `-u`: user to become after binding, when started as root.
+    pub user: Option<String>,
+    /// `-d`: run in the background.
+    pub daemon: bool,
+    /// `-r`: raise the core file limit.
+    pub core_files: bool,
+    /// `-k`: lock memory.
+    pub lock_memory: bool,
+    /// Harmless options as given, name and value, for `stats settings`.
+    pub accepted: Vec<(String, String)>,
+}

@@ -1,0 +1,1 @@
+//! The tokio-uring shell of the control plane.

@@ -1,0 +1,1 @@
+//! The log: frames, entries, recovery. Bytes only, no files.

@@ -1,0 +1,1 @@
+//! The memcached protocol: parser and reply encoder. Pure; borrows from the receive buffer.

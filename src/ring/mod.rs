@@ -1,0 +1,1 @@
+//! The io_uring shell of the data plane.

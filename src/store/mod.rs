@@ -1,0 +1,1 @@
+//! The store: index, segments, items. Pure; one writer, many readers.
