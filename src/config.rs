@@ -38,12 +38,36 @@ pub const POOLED_BUFFERS_MAX: usize = 1024;
 /// Commands that are looked up together, so that their cache misses overlap.
 pub const BATCH_COMMANDS_MAX: usize = 64;
 
+/// Unanswered writes of one connection at which its next command waits.
+pub const UNFINISHED_WRITES_MAX: u32 = 1024;
+/// Input a blocked connection may hold before it is no longer read.
+pub const BLOCKED_INPUT_BYTES_MAX: usize = 64 << 10;
+/// Room made in advance for a command that was announced; a larger one gets the rest as its bytes come.
+pub const INPUT_RESERVE_BYTES_MAX: usize = 1 << 20;
+/// Capacity a connection's input buffer may keep while it is empty.
+pub const IDLE_INPUT_BYTES_MAX: usize = 4 << 10;
+
 /// Prepared (appended, not yet committed) entries a leader holds before it stops reading from its clients (R11).
 pub const PREPARED_ENTRIES_MAX: usize = 64 << 10;
+/// Bytes of frames under way at which clients are no longer read either.
+pub const PREPARED_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of writes that a thread may have handed to thread 0 and not got answered.
+pub const FORWARDED_BYTES_MAX: usize = 16 << 20;
+/// How often an idle thread looks at the clock.
+pub const TICK_NANOS: u32 = 100_000_000;
+/// How long a stopping server waits for clients that do not read their answers.
+pub const STOP_PATIENCE: Duration = Duration::from_millis(3000);
+/// Slots of the registered-file table beyond `-c`: sockets whose last completion is still to come.
+pub const SPARE_FILES: u32 = 64;
 /// Bytes of one frame of the log at which it is closed and the next one begun; a single larger entry gets a frame of its own.
 pub const FRAME_BYTES_TARGET: usize = 1 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
+
+/// Entries replayed between two rounds of the store's housekeeping.
+pub const REPLAY_MAINTAIN_ENTRIES: u64 = 64;
+/// Smallest memory limit that `cache_memlimit` accepts, in megabytes (memcached's).
+pub const MEMORY_MEGABYTES_MIN: u64 = 8;
 
 /// The version this server answers with: the memcached whose behaviour it has.
 pub const MEMCACHED_VERSION: &str = "1.6.45";
