@@ -1,1 +1,3 @@
 //! The io_uring shell of the data plane.
+
+pub mod process;
