@@ -1,2 +1,153 @@
-//! The server and its tools.
-fn main() {}
+//! `store`: the server and its tools. From argv to a configuration to the shell, nothing else.
+//!
+//! Called by the name `memcached` (a link), the arguments are those of memcached.
+
+mod memcached;
+mod options;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use options::{Personality, ServerArgs, Surroundings, Usage};
+use ringstore::config::ServerConfig;
+use ringstore::ring::process;
+
+/// sysexits: the command line was wrong.
+const EX_USAGE: u8 = 64;
+/// sysexits: a fault of the program.
+const EX_SOFTWARE: u8 = 70;
+
+/// A durable key-value store that any memcached client can use unchanged.
+#[derive(Parser, Debug)]
+#[command(name = "store", version, subcommand_required = true, arg_required_else_help = true, after_help = LINK_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a server
+    #[command(after_help = ADDSRV_HELP)]
+    Addsrv(Box<ServerArgs>),
+}
+
+const LINK_HELP: &str = "\
+Under the name memcached (ln -s store memcached) the program takes memcached's command line and keeps no log unless
+--data-dir is given.
+
+  store addsrv                     a server on 127.0.0.1:11211, its log in ./ringstore.data
+  store addsrv --no-log -m 4096    a cache of 4 GB
+  store addsrv --help              every option";
+
+const ADDSRV_HELP: &str = "\
+The server listens on 127.0.0.1 unless -l says otherwise: there is no password, so open it to a network you trust only.
+Refused, with the reason: -S (SASL), -Z (TLS), -Y (authentication file), -e (memory file), -U other than 0 (UDP), -B
+binary, and ext_*, proxy_*, ssl_* of -o.
+
+Exit status: 0 stopped as asked, 64 a wrong command line, 71 refused by the operating system.";
+
+/// A failure that ends the program: one sentence and a status of sysexits.
+struct Failure {
+    sentence: String,
+    status: u8,
+}
+
+impl From<Usage> for Failure {
+    fn from(usage: Usage) -> Self {
+        Self { sentence: usage.0, status: EX_USAGE }
+    }
+}
+
+impl From<process::ProcessError> for Failure {
+    fn from(error: process::ProcessError) -> Self {
+        Self { sentence: error.to_string(), status: error.exit_code() }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = arguments.first().map_or_else(|| OsString::from("store"), Clone::clone);
+    let personality = if Path::new(&name).file_name().is_some_and(|name| name == "memcached") {
+        Personality::Memcached
+    } else {
+        Personality::Store
+    };
+    let around = Surroundings {
+        personality,
+        usable_cpus: process::usable_cpus().len(),
+        port_file: std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into),
+    };
+    let done = match personality {
+        Personality::Memcached => match memcached::read(arguments) {
+            Ok(memcached::Call::Serve(options)) => options.into_config(&around).map_err(Failure::from).and_then(serve),
+            Ok(memcached::Call::Print(text)) => return print(&text),
+            Err(error) => return say(&error),
+        },
+        Personality::Store => match Cli::try_parse_from(arguments) {
+            Ok(Cli { command: Command::Addsrv(options) }) => {
+                options.into_config(&around).map_err(Failure::from).and_then(serve)
+            }
+            Err(error) => return say(&error),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let name = if personality == Personality::Memcached { "memcached" } else { "store" };
+            eprintln!("{name}: {}", failure.sentence);
+            process::announce_failure(failure.status);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// Starts the server and stays until it ends.
+fn serve(config: ServerConfig) -> Result<(), Failure> {
+    if let Some(directory) = &config.data_dir {
+        eprintln!("the log is in {}", directory.display());
+    }
+    // the guard removes the pid file when the server has ended
+    let _prepared = process::prepare(&config)?;
+    trace_to_stderr(config.verbosity);
+    run_server(config)
+}
+
+/// Calls the ring server and puts its errors into the form that ends the program.
+fn run_server(config: ServerConfig) -> Result<(), Failure> {
+    let ServerConfig { listen, .. } = config;
+    Err(Failure {
+        sentence: format!("nothing serves {listen:?}: the ring server is not built in"),
+        status: EX_SOFTWARE,
+    })
+}
+
+/// Events of the shell go to standard error: warnings always, the rest with `-v`.
+fn trace_to_stderr(verbosity: u8) {
+    let level = match verbosity {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Prints clap's answer: help and version are no errors.
+fn say(error: &clap::Error) -> ExitCode {
+    // a closed pipe is the reader's choice
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(EX_USAGE),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
