@@ -25,3 +25,6 @@ pub use command::{AdminVerb, Command, Direction, Get, Keys, Store, StoreVerb};
 pub use number::parse_counter;
 pub use parse::{ParseLimits, Parsed, parse};
 pub use reply::Reply;
+
+#[cfg(test)]
+mod tests;
