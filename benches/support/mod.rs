@@ -1,0 +1,42 @@
+//! What every bench shares: criterion's settings, and the profiler behind `--profile-time`.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use criterion::Criterion;
+use criterion::profiler::Profiler;
+use pprof::{ProfilerGuard, ProfilerGuardBuilder};
+
+/// Samples per second: a prime, so as not to run in step with anything periodic.
+const SAMPLES_PER_SECOND: i32 = 997;
+
+/// Criterion as all benches use it. With `--profile-time <seconds>` nothing is measured; instead each benchmark runs
+/// that long under a sampling profiler and leaves `profile/flamegraph.svg` in its directory below `target/criterion`.
+pub fn criterion() -> Criterion {
+    Criterion::default().with_profiler(FlameGraph { running: None })
+}
+
+struct FlameGraph {
+    running: Option<ProfilerGuard<'static>>,
+}
+
+impl Profiler for FlameGraph {
+    fn start_profiling(&mut self, _benchmark: &str, _directory: &Path) {
+        let guard = ProfilerGuardBuilder::default()
+            .frequency(SAMPLES_PER_SECOND)
+            .blocklist(&["libc", "libgcc", "pthread", "vdso"])
+            .build()
+            .expect("the profiling timer starts");
+        self.running = Some(guard);
+    }
+
+    fn stop_profiling(&mut self, benchmark: &str, directory: &Path) {
+        let guard = self.running.take().expect("profiling was started");
+        let report = guard.report().build().expect("samples make a report");
+        fs::create_dir_all(directory).expect("the benchmark's directory can be made");
+        let path = directory.join("flamegraph.svg");
+        let file = File::create(&path).expect("the flame graph's file can be made");
+        report.flamegraph(file).expect("the flame graph can be written");
+        println!("{benchmark}: {}", path.display());
+    }
+}
