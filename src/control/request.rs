@@ -1,0 +1,250 @@
+//! What a client asks of a server, checked and put into bytes. Pure.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::reply::Reply;
+use crate::config::{GET_LINE_BYTES_MAX, KEY_BYTES_MAX};
+use crate::time::{RELATIVE_SECONDS_MAX, Seconds};
+
+/// A key that every server takes: 1 to 250 bytes, none of them a space or a control character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(Bytes);
+
+/// A request that cannot be made. The text says what may be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// No bytes at all.
+    KeyEmpty,
+    /// More than 250 bytes.
+    KeyTooLong(usize),
+    /// A space or a control character at this place.
+    KeyByte(usize),
+    /// An expiry beyond what the protocol can say.
+    TtlTooLong(u64),
+    /// A space or a control character in an argument of `stats`.
+    StatsArgument,
+    /// More keys than fit a line.
+    TooManyKeys,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyEmpty => write!(f, "the key is empty: give 1 to {KEY_BYTES_MAX} bytes."),
+            Self::KeyTooLong(length) => {
+                write!(
+                    f,
+                    "the key has {length} bytes: give at most {KEY_BYTES_MAX}, a hash of a longer name for example."
+                )
+            }
+            Self::KeyByte(place) => write!(
+                f,
+                "byte {place} of the key is a space or a control character, which the protocol does not allow: replace it."
+            ),
+            Self::TtlTooLong(seconds) => {
+                write!(
+                    f,
+                    "{seconds} seconds end after 2038, which the protocol cannot say: give fewer, or 0 for never."
+                )
+            }
+            Self::StatsArgument => write!(f, "an argument of stats is one word without spaces."),
+            Self::TooManyKeys => write!(f, "the keys are more than fit one request: get them in several calls."),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl Key {
+    /// Checks the bytes of a key.
+    ///
+    /// # Errors
+    /// When a server would refuse them.
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, RequestError> {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            return Err(RequestError::KeyEmpty);
+        }
+        if bytes.len() > KEY_BYTES_MAX {
+            return Err(RequestError::KeyTooLong(bytes.len()));
+        }
+        match bytes.iter().position(|&byte| byte <= b' ' || byte == 0x7f) {
+            Some(place) => Err(RequestError::KeyByte(place + 1)),
+            None => Ok(Self(bytes)),
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The storage commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    /// Whatever is there.
+    Set,
+    /// If the key is not there.
+    Add,
+    /// If the key is there.
+    Replace,
+    /// Behind the value that is there.
+    Append,
+    /// Before the value that is there.
+    Prepend,
+    /// If the item is unchanged since it had this cas id.
+    Cas(u64),
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// set, add, replace, append, prepend, cas.
+    Store {
+        /// Which of them.
+        mode: StoreMode,
+        /// The key.
+        key: Key,
+        /// Opaque to the server.
+        flags: u32,
+        /// As on the wire.
+        exptime: u32,
+        /// Any bytes.
+        value: Bytes,
+    },
+    /// get, or gets when the cas ids are wanted. At least one key.
+    Get {
+        /// The keys, each once.
+        keys: Vec<Key>,
+        /// Whether to ask for the cas ids.
+        with_cas: bool,
+    },
+    /// delete.
+    Delete(Key),
+    /// incr.
+    Increment(Key, u64),
+    /// decr.
+    Decrement(Key, u64),
+    /// touch.
+    Touch(Key, u32),
+    /// stats, with its arguments.
+    Stats(Vec<Bytes>),
+    /// version.
+    Version,
+}
+
+impl Request {
+    /// A get of each key once, in the order of their first mention.
+    ///
+    /// # Errors
+    /// When the keys do not fit one line.
+    pub fn get(keys: Vec<Key>, with_cas: bool) -> Result<Self, RequestError> {
+        assert!(!keys.is_empty(), "a get names at least one key");
+        let mut seen = HashSet::new();
+        let keys: Vec<Key> = keys.into_iter().filter(|key| seen.insert(key.0.clone())).collect();
+        if keys.iter().map(|key| key.0.len() + 1).sum::<usize>() > GET_LINE_BYTES_MAX - 16 {
+            return Err(RequestError::TooManyKeys);
+        }
+        Ok(Self::Get { keys, with_cas })
+    }
+
+    /// stats with its arguments.
+    ///
+    /// # Errors
+    /// When an argument is not one word.
+    pub fn stats(arguments: Vec<Bytes>) -> Result<Self, RequestError> {
+        let one_word = |word: &Bytes| !word.is_empty() && word.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+        if arguments.iter().all(one_word) { Ok(Self::Stats(arguments)) } else { Err(RequestError::StatsArgument) }
+    }
+
+    /// Whether the server's data may be different afterwards.
+    #[must_use]
+    pub const fn is_write(&self) -> bool {
+        !matches!(self, Self::Get { .. } | Self::Stats(_) | Self::Version)
+    }
+
+    /// Whether this reply is the last one to this request.
+    #[must_use]
+    pub const fn ends_with(&self, reply: &Reply) -> bool {
+        !matches!((self, reply), (Self::Get { .. }, Reply::Value { .. }) | (Self::Stats(_), Reply::Stat { .. }))
+    }
+
+    /// The bytes to send.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        match self {
+            Self::Store { mode, key, flags, exptime, value } => {
+                out.reserve(KEY_BYTES_MAX + 80 + value.len());
+                words(&mut out, &[mode.verb().as_bytes(), key.as_bytes()]);
+                out.put_slice(format!(" {flags} {exptime} {}", value.len()).as_bytes());
+                if let StoreMode::Cas(unique) = mode {
+                    out.put_slice(format!(" {unique}").as_bytes());
+                }
+                out.put_slice(b"\r\n");
+                out.put_slice(value);
+            }
+            Self::Get { keys, with_cas } => {
+                out.put_slice(if *with_cas { b"gets" } else { b"get" });
+                for key in keys {
+                    out.put_u8(b' ');
+                    out.put_slice(key.as_bytes());
+                }
+            }
+            Self::Delete(key) => words(&mut out, &[b"delete", key.as_bytes()]),
+            Self::Increment(key, delta) => words(&mut out, &[b"incr", key.as_bytes(), delta.to_string().as_bytes()]),
+            Self::Decrement(key, delta) => words(&mut out, &[b"decr", key.as_bytes(), delta.to_string().as_bytes()]),
+            Self::Touch(key, exptime) => words(&mut out, &[b"touch", key.as_bytes(), exptime.to_string().as_bytes()]),
+            Self::Stats(arguments) => {
+                out.put_slice(b"stats");
+                for argument in arguments {
+                    out.put_u8(b' ');
+                    out.put_slice(argument);
+                }
+            }
+            Self::Version => out.put_slice(b"version"),
+        }
+        out.put_slice(b"\r\n");
+        out.freeze()
+    }
+}
+
+impl StoreMode {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Add => "add",
+            Self::Replace => "replace",
+            Self::Append => "append",
+            Self::Prepend => "prepend",
+            Self::Cas(_) => "cas",
+        }
+    }
+}
+
+fn words(out: &mut BytesMut, words: &[&[u8]]) {
+    for (place, word) in words.iter().enumerate() {
+        if place > 0 {
+            out.put_u8(b' ');
+        }
+        out.put_slice(word);
+    }
+}
+
+/// The wire's form of "in so many seconds": beyond 30 days it is the absolute second. 0 is never.
+///
+/// # Errors
+/// When that second is beyond the protocol's 31 bits.
+pub fn exptime(ttl_seconds: u64, now: Seconds) -> Result<u32, RequestError> {
+    let wire = if ttl_seconds <= u64::from(RELATIVE_SECONDS_MAX.unsigned_abs()) {
+        ttl_seconds
+    } else {
+        ttl_seconds.saturating_add(u64::from(now.0))
+    };
+    i32::try_from(wire).map(i32::unsigned_abs).map_err(|_| RequestError::TtlTooLong(ttl_seconds))
+}
