@@ -1,0 +1,4 @@
+//! The two programs as a user starts them: exit statuses, standard output and error.
+
+mod client;
+mod store;
