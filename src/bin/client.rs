@@ -226,7 +226,10 @@ fn now() -> Seconds {
 fn finish(outcome: &Outcome) -> ExitCode {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_all(&outcome.stdout).and_then(|()| stdout.flush()) {
-        eprintln!("client: standard output cannot be written ({error}).");
+        // a reader that has seen enough, such as head, is no reason to complain
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            eprintln!("client: standard output cannot be written ({error}).");
+        }
         return ExitCode::from(EX_IOERR);
     }
     if let Some(complaint) = &outcome.complaint {

@@ -141,6 +141,37 @@ fn a_large_value_passes_both_ways() {
 }
 
 #[test]
+fn a_name_is_resolved_and_its_addresses_tried_in_turn() {
+    // the server is on the IPv4 address alone; where the name stands for an IPv6 one too, that one refuses
+    let server = answering(b"version\r\n", b"VERSION 1.6.45\r\n", false);
+    let (_, port) = server.address.rsplit_once(':').expect("a port");
+    let output = client(&format!("localhost:{port}"), &["version"]);
+    assert_eq!((status(&output), &output.stdout[..]), (0, &b"1.6.45\n"[..]), "{}", complaint(&output));
+    server.played.join().expect("the script");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_complaint() {
+    let server = scripted(|mut stream| {
+        stream.read_exact(&mut [0; 7]).expect("the request");
+        let value = vec![b'x'; 1 << 20];
+        stream.write_all(b"VALUE k 0 1048576\r\n").expect("sent");
+        stream.write_all(&value).expect("sent");
+        stream.write_all(b"\r\nEND\r\n").expect("sent");
+    });
+    let mut program = Command::new(CLIENT)
+        .args(["--server", &server.address, "get", "k"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    drop(program.stdout.take());
+    let output = program.wait_with_output().expect("ended");
+    assert_eq!((status(&output), complaint(&output).as_str()), (74, ""));
+    server.played.join().expect("the script");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
