@@ -61,6 +61,12 @@ pub const STOP_PATIENCE: Duration = Duration::from_millis(3000);
 pub const SPARE_FILES: u32 = 64;
 /// Bytes of one frame of the log at which it is closed and the next one begun; a single larger entry gets a frame of its own.
 pub const FRAME_BYTES_TARGET: usize = 1 << 20;
+/// Buffers of written frames that are kept for coming ones.
+pub const FRAME_BUFFERS_KEPT: usize = 8;
+/// A larger one is given back to the allocator instead.
+pub const FRAME_BUFFER_BYTES_KEPT: usize = 2 * FRAME_BYTES_TARGET;
+/// Bytes of a log that are read at a time when a server starts.
+pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
 
