@@ -116,11 +116,11 @@ fn encode(c: &mut Criterion) {
     for bytes in [32, 1024] {
         let value = &value[..bytes];
         bench(&format!("value_{bytes}"), &|out| {
-            reply::value(out, black_box(b"user:1000042"), 0, black_box(value), None)
+            reply::value(out, black_box(b"user:1000042"), 0, black_box(value), None);
         });
     }
     bench("value_cas", &|out| {
-        reply::value(out, black_box(b"user:1000042"), 7, black_box(&value[..32]), Some(7_340_032))
+        reply::value(out, black_box(b"user:1000042"), 7, black_box(&value[..32]), Some(7_340_032));
     });
     bench("end", &|out| reply::end(out));
     bench("stored", &|out| black_box(Reply::Stored).encode(out));

@@ -1,7 +1,8 @@
 //! Commands as data, borrowed from the receive buffer.
 
-use memchr::{memchr, memrchr};
+use memchr::memrchr;
 
+use super::line::find_space;
 use crate::config::KEY_BYTES_MAX;
 
 /// A command that was understood.
@@ -165,7 +166,7 @@ impl<'a> Iterator for Keys<'a> {
             return None;
         }
         let key;
-        (key, self.rest) = match memchr(b' ', self.rest) {
+        (key, self.rest) = match find_space(self.rest) {
             Some(space) => (&self.rest[..space], &self.rest[space + 1..]),
             None => (self.rest, &[][..]),
         };

@@ -99,20 +99,27 @@ const VALUE_OVERHEAD_BYTES: usize = "VALUE ".len() + 3 + 10 + 20 + 20 + 2 * CRLF
 #[inline]
 pub fn value(out: &mut Vec<u8>, key: &[u8], flags: u32, value: &[u8], cas: Option<u64>) {
     out.reserve(key.len() + value.len() + VALUE_OVERHEAD_BYTES);
-    let mut number = itoa::Buffer::new();
     out.extend_from_slice(b"VALUE ");
     out.extend_from_slice(key);
-    out.push(b' ');
-    out.extend_from_slice(number.format(flags).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(number.format(value.len()).as_bytes());
+    spaced(out, u64::from(flags));
+    spaced(out, value.len() as u64);
     if let Some(cas) = cas {
-        out.push(b' ');
-        out.extend_from_slice(number.format(cas).as_bytes());
+        spaced(out, cas);
     }
     out.extend_from_slice(CRLF);
     out.extend_from_slice(value);
     out.extend_from_slice(CRLF);
+}
+
+/// Appends a space and a number. Flags are mostly 0, which is worth a branch.
+#[inline]
+fn spaced(out: &mut Vec<u8>, number: u64) {
+    out.push(b' ');
+    if number < 10 {
+        out.push(b'0' + number as u8);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
 }
 
 /// Appends what closes the answer to a get or a stats.

@@ -13,8 +13,10 @@ const BLOCK_BYTES_MAX: i32 = i32::MAX - BLOCK_END_BYTES as i32;
 /// What the line says.
 struct Header<'a> {
     key: &'a [u8],
-    flags: &'a [u8],
-    exptime: &'a [u8],
+    /// Nothing when the word is no number.
+    flags: Option<u32>,
+    /// Nothing when the word is no number.
+    exptime: Option<i32>,
     block_bytes: usize,
     /// The cas id's word, and `noreply`'s.
     rest: Words<'a>,
@@ -57,8 +59,22 @@ pub(super) fn parse<'a>(
 /// The words every store command has; nothing when one is missing or the length is none.
 #[inline]
 fn header(mut words: Words<'_>) -> Option<Header<'_>> {
-    let (key, flags, exptime) = (words.long()?, words.short()?, words.short()?);
-    let length = number::signed(words.short()?).filter(|length| (0..=BLOCK_BYTES_MAX).contains(length))?;
+    let key = words.long()?;
+    let flags = match words.small() {
+        None => number::flags(words.short()?),
+        small => small,
+    };
+    let exptime = match words.small() {
+        None => number::exptime(words.short()?),
+        small => small.map(u32::cast_signed),
+    };
+    let length = match words.small() {
+        None => number::signed(words.short()?)?,
+        Some(small) => small.cast_signed(),
+    };
+    if !(0..=BLOCK_BYTES_MAX).contains(&length) {
+        return None;
+    }
     Some(Header { key, flags, exptime, block_bytes: length as usize, rest: words })
 }
 
@@ -72,13 +88,5 @@ fn check<'a>(verb: StoreVerb, header: &Header<'a>, noreply: bool) -> Option<Stor
         StoreVerb::Cas => number::unsigned({ header.rest }.short()?)?,
         _ => 0,
     };
-    Some(Store {
-        verb,
-        key: header.key,
-        flags: number::flags(header.flags)?,
-        exptime: number::exptime(header.exptime)?,
-        cas,
-        value: &[],
-        noreply,
-    })
+    Some(Store { verb, key: header.key, flags: header.flags?, exptime: header.exptime?, cas, value: &[], noreply })
 }
