@@ -19,6 +19,28 @@ pub const ITEM_HEADER_BYTES_MEMCACHED: usize = 48 + 8 + 1 + 2;
 
 /// Bytes of one segment of the store's arena; larger items take a run of segments.
 pub const SEGMENT_BYTES: usize = 1 << 20;
+/// Entries per bucket of the store's index above which it grows; a bucket has eight slots.
+pub const STORE_BUCKET_LOAD: u64 = 6;
+/// Bytes of segments that one call of the store's housekeeping walks over at most: about a third of a millisecond.
+pub const STORE_MAINTAIN_BYTES: usize = 256 << 10;
+/// Bytes of segments walked to make room, for each byte reserved while free segments are short.
+pub const STORE_RECLAIM_FACTOR: usize = 16;
+/// Least and most bytes of segments walked by one reserve while free segments are short.
+pub const STORE_RECLAIM_BYTES: (usize, usize) = (512, 64 << 10);
+/// Bytes of segments walked at most by a reserve that has no room at all, before it says so.
+pub const STORE_LAST_RESORT_BYTES: usize = 64 << 20;
+/// Segments kept free ahead of need, at most; small stores keep fewer.
+pub const STORE_SEGMENTS_AHEAD_MAX: u64 = 8;
+/// Segments above the limit that may wait for readers, at most; small stores have fewer.
+pub const STORE_SEGMENTS_WAITING_MAX: u64 = 32;
+/// Bytes of segments one call of the housekeeping searches for expired items at most.
+pub const STORE_SWEEP_BYTES: usize = 64 << 10;
+/// The same for the first call of each second.
+pub const STORE_SWEEP_SECOND_BYTES: usize = 2 << 20;
+/// Segments such a search looks at, most of which it need not walk.
+pub const STORE_SWEEP_SEGMENTS: usize = 1024;
+/// Housekeeping calls after which a proposed removal that did not come is proposed again.
+pub const STORE_PROPOSE_AGAIN_CALLS: u64 = 1024;
 
 /// One receive buffer handed to the kernel.
 pub const RECV_BUFFER_BYTES: usize = 16 << 10;

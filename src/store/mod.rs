@@ -13,6 +13,33 @@
 //! Owns items, their memory and the index over them. Never reads a clock, never maps memory itself (a [`Region`] is
 //! handed in), never starts a thread, never waits.
 
+mod arena;
+mod clock;
+mod epoch;
+mod index;
+mod item;
+mod memory;
+mod reader;
+mod reclaim;
+mod segments;
+mod sweep;
+mod table;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use arena::{Region, RegionCall};
+pub use clock::FlushMark;
+pub use reader::Reader;
+pub use writer::{Reserved, Writer};
+
+use std::sync::Arc;
+
+use self::arena::Arena;
+use self::clock::Clock;
+use self::epoch::Epochs;
+use self::index::Index;
+use crate::config::SEGMENT_BYTES;
 use crate::time::{Expiry, Seconds};
 
 /// A key's hash, the same for every reader and the writer of one store.
@@ -137,40 +164,44 @@ pub struct RegionError {
     pub bytes: usize,
 }
 
-#[allow(unused, reason = "the shape of the interface")]
-mod shape {
-    use super::*;
-    pub struct Region;
-    pub struct Reader;
-    pub struct Writer;
-    pub struct Reserved;
-    pub struct FlushMark;
-    pub fn create(config: StoreConfig<'_>) -> Result<(Writer, Vec<Reader>), RegionError> { unreachable!() }
-    impl Reader {
-        pub fn hash(&self, key: &[u8]) -> KeyHash { unreachable!() }
-        pub fn prefetch(&self, hash: KeyHash) { unreachable!() }
-        pub fn prefetch_item(&self, hash: KeyHash) { unreachable!() }
-        pub fn get<'a>(&'a self, hash: KeyHash, key: &[u8], now: Seconds) -> Option<Item<'a>> { unreachable!() }
-        pub fn quiesce(&mut self) { unreachable!() }
-        pub fn park(&mut self) { unreachable!() }
-        pub fn unpark(&mut self) { unreachable!() }
-    }
-    impl Writer {
-        pub fn hash(&self, key: &[u8]) -> KeyHash { unreachable!() }
-        pub fn get(&self, hash: KeyHash, key: &[u8], now: Seconds) -> Option<Item<'_>> { unreachable!() }
-        pub fn reserve(&mut self, put: &Put<'_>) -> Result<Reserved, StoreError> { unreachable!() }
-        pub fn view(&self, reserved: &Reserved) -> Item<'_> { unreachable!() }
-        pub fn publish(&mut self, reserved: Reserved) { unreachable!() }
-        pub fn discard(&mut self, reserved: Reserved) { unreachable!() }
-        pub fn remove(&mut self, hash: KeyHash, key: &[u8]) -> bool { unreachable!() }
-        pub fn touch(&mut self, hash: KeyHash, key: &[u8], expiry: Expiry) -> Result<bool, StoreError> { unreachable!() }
-        pub fn flush_prepare(&mut self) -> FlushMark { unreachable!() }
-        pub fn flush(&mut self, mark: FlushMark) { unreachable!() }
-        pub fn maintain(&mut self, now: Seconds, logged: bool, gone: &mut dyn FnMut(&[u8], Gone)) { unreachable!() }
-        pub fn must_wait(&self) -> bool { unreachable!() }
-        pub fn set_memory_limit(&mut self, bytes: u64) { unreachable!() }
-        pub fn stats(&self) -> Stats { unreachable!() }
-        pub fn check_invariants(&self) { unreachable!() }
+/// What readers and the writer share.
+struct Shared {
+    arena: Arena,
+    index: Index,
+    clock: Clock,
+    epochs: Epochs,
+}
+
+impl Shared {
+    /// The item under `key` that nothing hides.
+    #[inline]
+    fn get(&self, hash: KeyHash, key: &[u8], now: Seconds) -> Option<Item<'_>> {
+        let unit = self.index.find(hash, |unit| self.arena.key_is(unit, key))?;
+        let item = self.arena.item(unit);
+        if item.expiry.expired(now) || !self.clock.visible(unit) {
+            return None;
+        }
+        self.arena.note_read(unit);
+        Some(item)
     }
 }
-pub use shape::*;
+
+/// Makes a store: its writer, and a reader for each thread.
+///
+/// # Errors
+/// When there is no address space.
+pub fn create(config: StoreConfig<'_>) -> Result<(Writer, Vec<Reader>), RegionError> {
+    let StoreConfig { memory_bytes, address_bytes, evict, item_bytes_max, hash_seed, readers, region } = config;
+    let least = 2 * memory::SEGMENTS_MIN * SEGMENT_BYTES as u64;
+    let wanted = address_bytes.max(memory_bytes.saturating_mul(4) / 3 + least).next_multiple_of(SEGMENT_BYTES as u64);
+    let arena_bytes = usize::try_from(wanted).map_err(|_| RegionError { errno: 0, bytes: usize::MAX })?;
+    // were all memory taken by the smallest of items, the index would need this much
+    let arena = Arena::new(region(arena_bytes)?, hash_seed);
+    let index = Index::new(region(arena_bytes)?, region(arena_bytes / 2)?, table::FIRST_BUCKETS);
+    let clock = Clock::new(arena_bytes / SEGMENT_BYTES);
+    let shared = Arc::new(Shared { arena, index, clock, epochs: Epochs::new(readers) });
+    let readers = (0..readers).map(|number| Reader::new(Arc::clone(&shared), number)).collect();
+    let mut writer = Writer::new(shared, evict, item_bytes_max);
+    writer.set_memory_limit(memory_bytes);
+    Ok((writer, readers))
+}

@@ -1,0 +1,123 @@
+//! Finds expired items nobody asks for, so that their memory comes back.
+//!
+//! Each segment knows the soonest second at which something in it may expire; only segments past theirs are walked, a
+//! bounded number of bytes at a time. A pass over all segments begins at most once a second.
+
+use std::sync::Arc;
+
+use super::arena::Unit;
+use super::item::EXPIRY;
+use super::segments::Use;
+use super::writer::Writer;
+use super::{Gone, Shared};
+use crate::config::{self, SEGMENT_BYTES};
+use crate::time::Seconds;
+
+/// Where the sweep is.
+#[derive(Default)]
+pub(super) struct Sweep {
+    segment: usize,
+    /// Within the segment; 0 when its walk has not begun.
+    cursor: usize,
+    /// The segment's life when its walk began.
+    life: u32,
+    /// The soonest expiry that remains, of the items walked over.
+    soonest: u32,
+    /// The second in which this pass began.
+    began: Seconds,
+    /// The second of the last call.
+    last: Seconds,
+}
+
+impl Writer {
+    /// Goes on with the sweep.
+    pub(super) fn sweep_expired(&mut self, gone: &mut dyn FnMut(&[u8], Gone)) {
+        // an idle server has one turn a second: then that one does more
+        let fresh = self.sweep.last != self.now;
+        self.sweep.last = self.now;
+        let mut left = if fresh { config::STORE_SWEEP_SECOND_BYTES } else { config::STORE_SWEEP_BYTES };
+        for _ in 0..config::STORE_SWEEP_SEGMENTS {
+            if self.sweep.segment >= self.segments.len() {
+                if self.sweep.began == self.now {
+                    return;
+                }
+                (self.sweep.segment, self.sweep.cursor, self.sweep.began) = (0, 0, self.now);
+                continue;
+            }
+            if self.is_worth_sweeping() {
+                left = self.sweep_segment(left, gone);
+                if left == 0 {
+                    return;
+                }
+            }
+            self.sweep.segment += 1;
+            self.sweep.cursor = 0;
+        }
+    }
+
+    fn is_worth_sweeping(&mut self) -> bool {
+        let s = self.segments.get_mut(self.sweep.segment);
+        let usable = matches!(s.state, Use::Open | Use::Closed | Use::Run);
+        if self.sweep.cursor > 0 {
+            if usable && s.life == self.sweep.life {
+                return true;
+            }
+            // it is being cleared: what the walk has learned is not the whole truth
+            s.soonest = if s.life == self.sweep.life { 0 } else { s.soonest };
+            return false;
+        }
+        if !usable || s.soonest > self.now.0 {
+            return false;
+        }
+        (self.sweep.life, self.sweep.soonest) = (s.life, u32::MAX);
+        // what comes or is touched while the walk goes on notes itself here
+        s.soonest = u32::MAX;
+        true
+    }
+
+    /// Walks on; what is left of the budget, 0 when it ended within the segment.
+    fn sweep_segment(&mut self, mut left: usize, gone: &mut dyn FnMut(&[u8], Gone)) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let Shared { arena, index, .. } = &*shared;
+        let start = self.sweep.segment * SEGMENT_BYTES;
+        loop {
+            let s = self.segments.get(self.sweep.segment);
+            // its last item may just have left
+            if s.life != self.sweep.life || !matches!(s.state, Use::Open | Use::Closed | Use::Run) {
+                return left.max(1);
+            }
+            if self.sweep.cursor >= s.used as usize {
+                break;
+            }
+            if left == 0 {
+                return 0;
+            }
+            let unit = Unit::at(start + self.sweep.cursor);
+            let head = arena.head(unit);
+            self.sweep.cursor += head.bytes;
+            left = left.saturating_sub(head.bytes);
+            if head.dead || head.shape & EXPIRY == 0 {
+                continue;
+            }
+            let expiry = arena.expiry(unit);
+            if !expiry.expired(self.now) {
+                super::writer::note_expiry(&mut self.sweep.soonest, expiry);
+                continue;
+            }
+            let hash = arena.hash(unit);
+            if self.logged || self.table.slot(index, hash, unit).is_none() {
+                // it stays until its entry has come, or is not published yet
+                super::writer::note_expiry(&mut self.sweep.soonest, expiry);
+                if self.table.slot(index, hash, unit).is_some() {
+                    gone(arena.key(unit), Gone::Expired);
+                }
+            } else {
+                self.count_expired(unit);
+                self.unlink_and_tell(unit, hash, Gone::Expired, &mut Some(&mut *gone));
+            }
+        }
+        let s = self.segments.get_mut(self.sweep.segment);
+        s.soonest = s.soonest.min(self.sweep.soonest);
+        left.max(1)
+    }
+}
