@@ -5,6 +5,14 @@
 
 mod client;
 mod conformance;
+mod connections;
+mod crash;
+mod disk_full;
+mod order;
+mod process;
+mod restart;
 mod script;
 mod server;
+mod slow_reader;
+mod statistics;
 mod table;

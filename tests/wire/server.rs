@@ -42,6 +42,8 @@ pub enum Shape {
     LogNever,
     /// A log that is durable before the answer, behind two threads.
     LogAlways,
+    /// A log that is made durable now and then.
+    LogInterval,
     /// A pure cache behind a Unix socket.
     UnixSocket,
     /// Our binary under the name memcached, with memcached's options alone.
@@ -55,13 +57,14 @@ impl Shape {
             Self::Threads => &["--no-log", "-t", "2"],
             Self::LogNever => &["--fsync", "never", "-t", "1"],
             Self::LogAlways => &["--fsync", "always", "-t", "2"],
+            Self::LogInterval => &["--fsync", "interval", "-t", "1"],
             Self::NamedMemcached => &[],
         }
     }
 
     /// Whether the server writes a log.
     pub const fn has_log(self) -> bool {
-        matches!(self, Self::LogNever | Self::LogAlways)
+        matches!(self, Self::LogNever | Self::LogAlways | Self::LogInterval)
     }
 
     /// Whether the server that is tested can be deployed like this.
@@ -75,12 +78,13 @@ pub struct Launch {
     shape: Shape,
     options: Vec<OsString>,
     data: Option<PathBuf>,
+    address: String,
     port: String,
 }
 
 impl Launch {
     pub fn new(shape: Shape) -> Self {
-        Self { shape, options: Vec::new(), data: None, port: "-1".to_owned() }
+        Self { shape, options: Vec::new(), data: None, address: "127.0.0.1".to_owned(), port: "-1".to_owned() }
     }
 
     /// Further options, after those of the shape.
@@ -92,6 +96,12 @@ impl Launch {
     /// Where the log lives, instead of a directory of the server's own.
     pub fn data(mut self, directory: &Path) -> Self {
         self.data = Some(directory.to_owned());
+        self
+    }
+
+    /// This address instead of the loopback one.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.address);
         self
     }
 
@@ -110,7 +120,7 @@ impl Launch {
             command.arg("-s").arg(&path);
             Some(Address::Unix(path))
         } else {
-            command.args(["-l", "127.0.0.1", "-p", &self.port]);
+            command.args(["-l", &self.address, "-p", &self.port]);
             None
         };
         if self.shape.has_log() {
@@ -142,6 +152,14 @@ impl Launch {
             Err(status) => (status.code().unwrap_or(-1), server.said()),
             Ok(()) => panic!("{} serves instead of refusing, saying:\n{}", server.told, server.said()),
         }
+    }
+
+    /// Runs a server that only says something, such as its version; its exit code and its standard output.
+    pub fn output(self) -> (i32, String) {
+        let scratch = tempfile::tempdir().expect("a directory for the server");
+        let mut command = self.program(scratch.path());
+        let output = command.args(&self.options).stdin(Stdio::null()).output().expect("the server can be started");
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn program(&self, scratch: &Path) -> Command {
@@ -178,12 +196,16 @@ impl Server {
     }
 
     pub fn try_connect(&self) -> io::Result<Client> {
-        Client::connect(self.address.as_ref().expect("the server serves"))
+        Client::connect(self.address())
     }
 
     #[track_caller]
     pub fn connect(&self) -> Client {
         self.try_connect().expect("a connection")
+    }
+
+    pub fn address(&self) -> &Address {
+        self.address.as_ref().expect("the server serves")
     }
 
     pub fn port(&self) -> u16 {
@@ -272,6 +294,14 @@ impl Server {
         let port = text.lines().find_map(|line| line.strip_prefix("TCP INET: "))?;
         Some(Address::Tcp(([127, 0, 0, 1], port.trim().parse().ok()?).into()))
     }
+}
+
+/// The log of a data directory: the largest file in it.
+pub fn log_file(directory: &Path) -> PathBuf {
+    let files =
+        fs::read_dir(directory).expect("the server made the directory").map(|entry| entry.expect("readable").path());
+    let length = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
+    files.filter(|path| path.is_file()).max_by_key(length).expect("there is a log")
 }
 
 impl Drop for Server {

@@ -94,15 +94,15 @@ fn item_sizes() -> Vec<Row> {
             .ask(store("set", "k", 2_097_093), TOO_LARGE)
             .ask("get k\r\n", "END\r\n"),
         row("-I 4k refuses what is larger")
-            .options(&["-I", "4k"])
+            .options(&["-I", "4k", "-o", "slab_chunk_max=2"])
             .ask(store("set", "k", 4096 - 60), "STORED\r\n")
             .ask("get k\r\n", value("k", 4096 - 60))
             .ask(store("set", "k", 4096 - 59), TOO_LARGE)
             .ask("get k\r\n", "END\r\n"),
         row("-I 1024 is in bytes")
-            .options(&["-I", "1024"])
-            .ask(store("set", "k", 900), "STORED\r\n")
-            .ask(store("set", "k", 1000), TOO_LARGE),
+            .options(&["-I", "1024", "-o", "slab_chunk_max=1"])
+            .ask(store("set", "k", 964), "STORED\r\n")
+            .ask(store("set", "k", 965), TOO_LARGE),
         row("-I 32m takes a value of 20 MB")
             .options(&["-I", "32m", "-m", "256"])
             .ask(store("set", "k", 20_000_000), "STORED\r\n")

@@ -1,0 +1,107 @@
+//! A disk that takes no more (D4): writes are refused, reads go on, nothing acknowledged is lost, and with space again
+//! everything works again. The full disk is a limit on the size of the process's files: the kernel then refuses in the
+//! middle of a write, as a file system does.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::client::Client;
+use crate::server::{Launch, Shape, is_ours, log_file};
+
+const REFUSED: &str = "SERVER_ERROR out of memory storing object";
+const LENGTH: usize = 3000;
+
+/// What the server has acknowledged, by key.
+type Acknowledged = BTreeMap<usize, usize>;
+
+fn value(key: usize, version: usize) -> String {
+    format!("{key} {version} {}", "v".repeat(LENGTH - format!("{key} {version} ").len()))
+}
+
+fn set(key: usize, version: usize) -> String {
+    format!("set key:{key} {version} 0 {LENGTH}\r\n{}\r\n", value(key, version))
+}
+
+/// Sets in one write; how many of them were refused.
+fn sets(client: &mut Client, keys: std::ops::Range<usize>, version: usize, acknowledged: &mut Acknowledged) -> usize {
+    client.send(keys.clone().map(|key| set(key, version)).collect::<String>());
+    let mut refused = 0;
+    for key in keys {
+        match client.line().as_str() {
+            "STORED" => {
+                acknowledged.insert(key, version);
+            }
+            REFUSED => refused += 1,
+            other => panic!("a set is answered `{other}`"),
+        }
+    }
+    refused
+}
+
+fn all_there(client: &mut Client, acknowledged: &Acknowledged, keys: usize) {
+    for key in 0..keys {
+        let expect = match acknowledged.get(&key) {
+            Some(&version) => format!("VALUE key:{key} {version} {LENGTH}\r\n{}\r\nEND\r\n", value(key, version)),
+            None => "END\r\n".to_owned(),
+        };
+        client.ask(format!("get key:{key}\r\n"), expect);
+    }
+}
+
+fn full(shape: Shape) {
+    if !is_ours() {
+        return;
+    }
+    let data = tempfile::tempdir().expect("a directory");
+    let mut server = Launch::new(shape).data(data.path()).start();
+    let mut client = server.connect();
+    let mut acknowledged = Acknowledged::new();
+    assert_eq!(sets(&mut client, 0..20, 1, &mut acknowledged), 0);
+    client.ask("set count 0 0 1\r\n5\r\n", "STORED\r\n");
+    for round in 0..3 {
+        let length = fs::metadata(log_file(data.path())).expect("a log").len();
+        server.limit_file_bytes(Some(length + 100_001));
+        let mut refused = 0;
+        for batch in 0..20 {
+            refused += sets(&mut client, 0..60, 100 * round + batch + 2, &mut acknowledged);
+        }
+        assert!(refused > 500, "3.6 MB do not fit into 100 kB, and yet only {refused} of 1200 sets were refused");
+        all_there(&mut client, &acknowledged, 60);
+        for command in ["delete key:0\r\n", "incr count 1\r\n", "append key:0 0 0 1\r\nx\r\n", "flush_all\r\n"] {
+            // so little room that not even a small entry fits
+            server.limit_file_bytes(Some(length));
+            client.send(command);
+            let line = client.line();
+            assert!(line.starts_with("SERVER_ERROR "), "`{}` is answered `{line}`", command.trim_end());
+        }
+        all_there(&mut client, &acknowledged, 60);
+        client.ask("get count\r\n", "VALUE count 0 1\r\n5\r\nEND\r\n");
+        server.limit_file_bytes(None);
+        let refused = sets(&mut client, 0..5, 100 * round + 90, &mut acknowledged);
+        assert_eq!(refused, 0, "with space again sets are refused");
+        if round == 1 {
+            server.kill();
+            server = Launch::new(shape).data(data.path()).start();
+            client = server.connect();
+            all_there(&mut client, &acknowledged, 60);
+        }
+    }
+    let length = fs::metadata(log_file(data.path())).expect("a log").len();
+    server.limit_file_bytes(Some(length + 50_000));
+    let refused = sets(&mut client, 0..60, 999, &mut acknowledged);
+    assert!(refused > 0, "180 kB do not fit into 50 kB");
+    // ended while the disk is full
+    server.kill();
+    let server = Launch::new(shape).data(data.path()).start();
+    all_there(&mut server.connect(), &acknowledged, 60);
+}
+
+#[test]
+fn a_full_disk_with_fsync_always() {
+    full(Shape::LogAlways);
+}
+
+#[test]
+fn a_full_disk_with_fsync_never() {
+    full(Shape::LogNever);
+}
