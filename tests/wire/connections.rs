@@ -8,7 +8,7 @@ use crate::server::{Launch, Server, Shape, is_ours};
 
 #[test]
 fn past_the_limit_a_connection_is_told_so_and_closed() {
-    let server = Launch::new(Shape::Threads).options(["-c", "20"]).start();
+    let server = Launch::new(Shape::Threads).options(["-c", "100"]).start();
     let mut kept = Vec::new();
     let refused = loop {
         let mut client = server.connect();
@@ -18,9 +18,9 @@ fn past_the_limit_a_connection_is_told_so_and_closed() {
             "ERROR Too many open connections" => break client,
             other => panic!("{other}"),
         }
-        assert!(kept.len() <= 20, "-c 20 keeps {}", kept.len());
+        assert!(kept.len() <= 100, "-c 100 keeps {}", kept.len());
     };
-    assert!(kept.len() >= 10, "-c 20 keeps only {}", kept.len());
+    assert!(kept.len() >= 50, "-c 100 keeps only {}", kept.len());
     { refused }.closed();
     for client in &mut kept {
         client.ask("get k\r\n", "END\r\n");
@@ -122,7 +122,15 @@ fn the_process_id_is_written_where_asked() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("pid");
     let server = Launch::new(Shape::NoLog).options(["-P", path.to_str().expect("a plain name")]).start();
-    let told: u64 = std::fs::read_to_string(&path).expect("the file is there").trim().parse().expect("a number");
+    // memcached listens first and writes it then
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let told: u64 = loop {
+        if let Some(told) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
+            break told;
+        }
+        assert!(Instant::now() < deadline, "no process id in the file");
+        std::thread::sleep(Duration::from_millis(5));
+    };
     assert_eq!(told, server.connect().stat("pid"));
     if is_ours() {
         let mut server = server;

@@ -57,7 +57,7 @@ impl Shape {
             Self::Threads => &["--no-log", "-t", "2"],
             Self::LogNever => &["--fsync", "never", "-t", "1"],
             Self::LogAlways => &["--fsync", "always", "-t", "2"],
-            Self::LogInterval => &["--fsync", "interval", "-t", "1"],
+            Self::LogInterval => &["--fsync", "interval=20", "-t", "1"],
             Self::NamedMemcached => &[],
         }
     }
