@@ -2,7 +2,7 @@
 //! It never waits without a limit, and it never interprets more than it is asked to.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
@@ -61,6 +61,13 @@ impl Stream {
         }
     }
 
+    fn finish(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
@@ -98,6 +105,11 @@ impl Client {
 
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Sends no more; answers can still be read.
+    pub fn try_finish(&mut self) -> io::Result<()> {
+        self.stream.finish()
     }
 
     #[track_caller]

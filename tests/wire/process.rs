@@ -116,11 +116,11 @@ fn it_says_its_version_as_memcached_does() {
 }
 
 #[test]
-fn sigint_and_sigterm_end_it_with_0() {
+fn signals_to_stop_end_it_with_0() {
     for shape in
         [Shape::NoLog, Shape::Threads, Shape::LogAlways, Shape::UnixSocket].into_iter().filter(|s| s.is_possible())
     {
-        for signal in [Signal::TERM, Signal::INT] {
+        for signal in [Signal::TERM, Signal::INT, Signal::USR1] {
             let mut server = Server::start(shape);
             let mut client = server.connect();
             client.ask("set k 0 0 1\r\na\r\n", "STORED\r\n");

@@ -17,6 +17,7 @@ enum Step {
     Pieces(Vec<Vec<u8>>),
     Expect(Vec<u8>),
     Silence(Duration),
+    Finish,
     Close,
     Pause(Duration),
     On(usize),
@@ -67,6 +68,11 @@ impl Row {
     /// Nothing may come for this long.
     pub fn silent(self, millis: u64) -> Self {
         self.step(Step::Silence(Duration::from_millis(millis)))
+    }
+
+    /// The client sends no more, and still listens.
+    pub fn finish(self) -> Self {
+        self.step(Step::Finish)
     }
 
     /// The server closes the connection without a word.
@@ -155,6 +161,7 @@ fn play_step(client: &mut Client, step: &Step, names: &mut Names) -> Result<(), 
             names.expect(client, &expect)
         }
         Step::Silence(length) => client.try_silence(*length),
+        Step::Finish => client.try_finish().map_err(sending),
         Step::Close => client.try_closed(),
         Step::Pause(length) => {
             thread::sleep(*length);
@@ -171,7 +178,7 @@ fn told(step: &Step) -> String {
         Step::Expect(_) => "waiting for an answer".to_owned(),
         Step::Silence(_) => "waiting in silence".to_owned(),
         Step::Close => "waiting for the close".to_owned(),
-        Step::Pause(_) | Step::On(_) => String::new(),
+        Step::Finish | Step::Pause(_) | Step::On(_) => String::new(),
     }
 }
 

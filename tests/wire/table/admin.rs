@@ -61,12 +61,28 @@ fn statistics() -> Vec<Row> {
             .ask("stats detail on\r\n", "OK\r\n")
             .ask("stats detail dump\r\n", "END\r\n")
             .ask("stats detail off\r\n", "OK\r\n"),
+        by_prefix("stats detail counts by the part of the key before the colon", ':').options(&["-D", ":"]),
+        by_prefix("-D names another character than the colon", '/').options(&["-D", "/"]),
+        row("stats detail off stops the counting, and keeps the counts")
+            .fresh()
+            .ask("stats detail on\r\nset a:b 0 0 1\r\nx\r\n", "OK\r\nSTORED\r\n")
+            .ask("stats detail off\r\nset a:b 0 0 1\r\nx\r\n", "OK\r\nSTORED\r\n")
+            .ask("stats detail dump\r\n", "PREFIX a get 0 hit 0 set 1 del 0\r\nEND\r\n"),
         answered("stats cachedump\r\n", "CLIENT_ERROR bad command line\r\n"),
         answered("stats cachedump 1\r\n", "CLIENT_ERROR bad command line\r\n"),
         answered("stats cachedump x 0\r\n", BAD_LINE),
         answered("stats cachedump 99 0\r\n", "CLIENT_ERROR Illegal slab id\r\n"),
         answered("stats cachedump 2 0\r\n", "END\r\n"),
     ]
+}
+
+/// -D switches the counting on.
+fn by_prefix(name: &str, delimiter: char) -> Row {
+    row(name)
+        .ask(format!("set a{delimiter}b 0 0 1\r\nx\r\nset plain 0 0 1\r\nx\r\n"), "STORED\r\nSTORED\r\n")
+        .ask(format!("get a{delimiter}b a{delimiter}c\r\n"), format!("VALUE a{delimiter}b 0 1\r\nx\r\nEND\r\n"))
+        .ask(format!("delete a{delimiter}b\r\n"), "DELETED\r\n")
+        .ask("stats detail dump\r\n", "PREFIX a get 2 hit 1 set 1 del 1\r\nEND\r\n")
 }
 
 fn switches() -> Vec<Row> {

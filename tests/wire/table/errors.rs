@@ -139,6 +139,19 @@ fn closes() -> Vec<Row> {
             .closes()
             .on(1)
             .ask("get k\r\n", "END\r\n"),
+        row("a client that sends no more gets all its answers, then the close")
+            .send("set k 0 0 1\r\na\r\nget k\r\n".repeat(300))
+            .finish()
+            .expect("STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n".repeat(300))
+            .closes(),
+        row("a client that sends no more in the middle of a command gets the answers before it")
+            .send("set k 0 0 1\r\na\r\nset k 0 0 1\r\n")
+            .finish()
+            .expect("STORED\r\n")
+            .closes()
+            .on(1)
+            .ask("get k\r\n", "VALUE k 0 1\r\na\r\nEND\r\n")
+            .ours("1.6.45 drops answers that are not sent yet when it sees the end"),
         row("a web browser is sent away").send("GET / HTTP/1.1\r\nHost: here\r\n\r\n").closes(),
         row("a form is sent away").send("POST /form HTTP/1.0\r\n\r\n").closes(),
         row("a key that looks like a web version is a key")

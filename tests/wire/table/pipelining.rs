@@ -46,7 +46,7 @@ fn joined() -> Vec<Row> {
 }
 
 /// Conversations that are sent cut in two at every byte, with what they are answered. They leave nothing behind.
-const CONVERSATIONS: [(&str, &str); 9] = [
+const CONVERSATIONS: [(&str, &str); 10] = [
     ("set k 5 0 3\r\nabc\r\nget k\r\ndelete k\r\n", "STORED\r\nVALUE k 5 3\r\nabc\r\nEND\r\nDELETED\r\n"),
     (
         "add n 0 0 2\r\n10\r\nincr n 5\r\ndecr n 1 noreply\r\nget n\r\ndelete n\r\n",
@@ -57,6 +57,10 @@ const CONVERSATIONS: [(&str, &str); 9] = [
         "STORED\r\nSTORED\r\nVALUE k 0 2\r\n\r\n\r\nEND\r\n",
     ),
     ("cas absent 0 0 1 12345\r\na\r\nreplace absent 0 0 1 noreply\r\nb\r\ngets absent\r\n", "NOT_FOUND\r\nEND\r\n"),
+    (
+        "prepend absent 0 0 1\r\na\r\nstats bogus\r\nstats detail x\r\ncache_memlimit x\r\nlru bogus\r\nshutdown\r\n",
+        "NOT_STORED\r\nERROR\r\nCLIENT_ERROR usage: stats detail on|off|dump\r\nERROR\r\nERROR\r\nSERVER_ERROR: shutdown not enabled\r\n",
+    ),
     ("touch absent 100\r\ngat 100 absent\r\ngats 0 a b c\r\n", "NOT_FOUND\r\nEND\r\nEND\r\n"),
     (
         "bogus\r\n\r\nget\r\nset k 0 0 x\r\n",

@@ -26,6 +26,10 @@ pub fn rows() -> Vec<Row> {
             .send(format!("get {}", "k ".repeat(4000)))
             .silent(20)
             .ask("k\r\n", format!("{}END\r\n", "VALUE k 0 1\r\na\r\n".repeat(4001))),
+        row("a get line may have a megabyte")
+            .ask("set k 0 0 1\r\na\r\n", "STORED\r\n")
+            .send(format!("get {}", "absent ".repeat(150_000)))
+            .ask("k\r\n", "VALUE k 0 1\r\na\r\nEND\r\n"),
         row("a gets line may be longer than a command line, too")
             .send(format!("gets {}", "absent ".repeat(2000)))
             .silent(20)
