@@ -167,7 +167,7 @@ pub struct ServerConfig {
     pub fsync: Fsync,
     /// `-P`.
     pub pid_file: Option<PathBuf>,
-    /// `-u`: user to become after binding, when started as root.
+    /// `-u`: user to become before binding, when started as root.
     pub user: Option<String>,
     /// `-d`: run in the background.
     pub daemon: bool,
@@ -177,4 +177,40 @@ pub struct ServerConfig {
     pub lock_memory: bool,
     /// Harmless options as given, name and value, for `stats settings`.
     pub accepted: Vec<(String, String)>,
+}
+
+impl Default for ServerConfig {
+    /// A cache on one thread that listens nowhere yet, otherwise with memcached's defaults.
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            port_file: None,
+            unix_socket: None,
+            unix_mask: 0o700,
+            threads: 1,
+            memory_bytes: 64 << 20,
+            evict: true,
+            connections_max: 1024,
+            maxconns_fast: true,
+            item_bytes_max: 1 << 20,
+            backlog: 1024,
+            requests_per_event: 20,
+            prefix_delimiter: b':',
+            verbosity: 0,
+            cas: true,
+            shutdown_command: false,
+            flush_command: true,
+            dump_command: true,
+            watch_command: true,
+            idle_timeout_seconds: 0,
+            data_dir: None,
+            fsync: Fsync::Always,
+            pid_file: None,
+            user: None,
+            daemon: false,
+            core_files: false,
+            lock_memory: false,
+            accepted: Vec::new(),
+        }
+    }
 }

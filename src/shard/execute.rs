@@ -1,0 +1,121 @@
+//! Executes a batch, in order: lookups straight from the store, writes through the write path.
+
+use super::feed::{Ask, Batch, Op};
+use super::{Shard, Write};
+use crate::conn::{Blocked, ConnId};
+use crate::proto::reply;
+use crate::stats::Counter;
+use crate::time::Time;
+use crate::writes::{Origin, OwnedWrite};
+
+impl Shard {
+    /// Executes and empties the batch. The buckets were prefetched while parsing; the items are here, all before the
+    /// first is read, so that their cache misses overlap.
+    pub(super) fn execute(&mut self, now: Time, batch: &mut Batch<'_>) {
+        if batch.len() > 1 {
+            for op in batch.iter() {
+                if !matches!(op.ask, Ask::Admin(_) | Ask::Refuse { .. } | Ask::Close) {
+                    self.reader.prefetch_item(op.hash);
+                }
+            }
+        }
+        for op in batch.drain(..) {
+            self.execute_one(now, &op);
+        }
+        // every value was copied into its reply: nothing of the store is looked at from here
+        self.reader.quiesce();
+    }
+
+    fn execute_one(&mut self, now: Time, op: &Op<'_>) {
+        let full = matches!(op.ask, Ask::Write { .. }) && self.writes_are_full();
+        let Some(conn) = self.conns[op.conn.0 as usize].as_mut() else { return };
+        conn.batched = false;
+        // behind a command that had to wait, or that ended the connection: the input was kept with that one
+        if conn.blocked != Blocked::No || conn.closing {
+            return;
+        }
+        let wait = match op.ask {
+            Ask::Write { .. } => match conn.wait_of_write() {
+                Blocked::No if full => Blocked::Prepared,
+                wait => wait,
+            },
+            // it says nothing, so it need not wait for its turn
+            Ask::Refuse { reply: None, .. } => Blocked::No,
+            _ => conn.wait_of_read(),
+        };
+        if wait != Blocked::No {
+            return self.block(wait, op);
+        }
+        match op.ask {
+            Ask::Lookup { key, with_cas, last } => self.lookup(now, op, key, with_cas, last),
+            Ask::Write { ref write, noreply } => self.write(now, op.conn, write, noreply),
+            Ask::Admin(ref command) => self.admin(now, op.conn, command),
+            Ask::Refuse { reply, swallow } => self.refuse(op.conn, reply, swallow),
+            Ask::Close => {
+                conn.closing = true;
+                self.list(op.conn);
+            }
+        }
+    }
+
+    fn block(&mut self, why: Blocked, op: &Op<'_>) {
+        let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");
+        conn.block(why, &op.verb.text(), op.rest);
+        if why == Blocked::Prepared {
+            self.starved.push(op.conn);
+        }
+        self.list(op.conn);
+    }
+
+    #[inline]
+    fn lookup(&mut self, now: Time, op: &Op<'_>, key: &[u8], with_cas: bool, last: bool) {
+        let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");
+        if conn.out.capacity() == 0 {
+            conn.out = self.pool.pop().unwrap_or_default();
+        }
+        self.counters.count(Counter::CmdGet);
+        if let Some(item) = self.reader.get(op.hash, key, now.seconds()) {
+            let cas = with_cas.then(|| if self.shared.config.cas { item.cas } else { 0 });
+            reply::value(&mut conn.out, key, item.flags, item.value, cas);
+            self.counters.count(Counter::GetHits);
+        } else {
+            self.counters.count(Counter::GetMisses);
+        }
+        if last {
+            reply::end(&mut conn.out);
+        }
+        if !conn.listed {
+            conn.listed = true;
+            self.listed.push(op.conn);
+        }
+    }
+
+    fn write(&mut self, now: Time, id: ConnId, write: &Write<'_>, noreply: bool) {
+        let conn = self.conns[id.0 as usize].as_mut().expect("the caller looked");
+        let bytes = write.bytes();
+        let origin = Origin { shard: self.id, conn: id, generation: conn.generation, noreply, bytes };
+        let Some(writes) = &mut self.writes else {
+            conn.unfinished += 1;
+            self.forwarded_bytes += bytes as usize;
+            self.forwards.push(OwnedWrite::new(origin, write));
+            return;
+        };
+        match writes.submit(now, write, origin, &self.shared, &mut self.counters) {
+            None => conn.unfinished += 1,
+            Some(_) if noreply => {}
+            Some(answer) => self.reply(id, |out| answer.encode(out)),
+        }
+    }
+
+    fn refuse(&mut self, id: ConnId, text: Option<&'static str>, swallow: u64) {
+        if let Some(conn) = self.conns[id.0 as usize].as_mut()
+            && swallow > 0
+        {
+            assert!(conn.pending.is_empty(), "kept input that is to be dropped");
+            conn.swallow = swallow;
+        }
+        if let Some(text) = text {
+            self.reply(id, |out| reply::line(out, text));
+        }
+    }
+}

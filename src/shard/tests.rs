@@ -1,0 +1,406 @@
+//! A whole server without a kernel: shards, a disk that takes its time and clients whose bytes come in any pieces, all
+//! from one seed. Every client's answers are compared with those of a naive server that does one command at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::{Effects, Input, Shard};
+use crate::config::{Fsync, ServerConfig};
+use crate::conn::ConnId;
+use crate::log::{Epoch, LogIndex, Position};
+use crate::stats::{ConnRecord, Shared};
+use crate::store::{self, Region, StoreConfig};
+use crate::time::{NANOS, Time};
+use crate::writes::{Answer, Frame, LogStart, OwnedWrite, Writes};
+
+const ITEM_BYTES_MAX: usize = 8 << 10;
+const START: Time = Time(1_700_000_000 * NANOS);
+
+fn config(threads: usize, logged: bool) -> ServerConfig {
+    ServerConfig {
+        threads,
+        data_dir: logged.then(|| "a log that is not there".into()),
+        fsync: Fsync::Always,
+        item_bytes_max: ITEM_BYTES_MAX,
+        ..ServerConfig::default()
+    }
+}
+
+/// A client and what it has seen.
+struct Client {
+    shard: usize,
+    conn: ConnId,
+    input: Vec<u8>,
+    given: usize,
+    output: Vec<u8>,
+    /// Buffers under way; the shard gets them back one at a time.
+    sending: Option<Vec<u8>>,
+    paused: bool,
+    closed: bool,
+}
+
+/// A server in a box.
+struct World {
+    rng: StdRng,
+    shards: Vec<Shard>,
+    clients: Vec<Client>,
+    forwards: Vec<OwnedWrite>,
+    answers: Vec<Vec<Answer>>,
+    frames: VecDeque<Frame>,
+    now: Time,
+}
+
+impl World {
+    fn new(seed: u64, threads: usize, logged: bool) -> Self {
+        let (writer, readers) = store::create(StoreConfig {
+            memory_bytes: 64 << 20,
+            address_bytes: 64 << 20,
+            evict: false,
+            item_bytes_max: ITEM_BYTES_MAX,
+            hash_seed: seed,
+            readers: threads,
+            region: &mut Region::heap,
+        })
+        .expect("memory");
+        let mut writes = Writes::new(writer, true);
+        if logged {
+            writes.attach_log(LogStart {
+                epoch: Epoch(1),
+                last_index: LogIndex(0),
+                end: Position(0),
+                last_time: START,
+            });
+        }
+        let shared = Arc::new(Shared::new(config(threads, logged), 1, START));
+        let mut writes = Some(writes);
+        let shards = readers
+            .into_iter()
+            .enumerate()
+            .map(|(id, reader)| Shard::new(id as u16, reader, writes.take(), Arc::clone(&shared)))
+            .collect();
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            shards,
+            clients: Vec::new(),
+            forwards: Vec::new(),
+            answers: (0..threads).map(|_| Vec::new()).collect(),
+            frames: VecDeque::new(),
+            now: START,
+        }
+    }
+
+    fn connect(&mut self, input: Vec<u8>) {
+        let shard = self.clients.len() % self.shards.len();
+        let conn = ConnId((self.clients.len() / self.shards.len()) as u32);
+        let record = ConnRecord::new(self.clients.len() as u64, "test".into(), "test".into(), START);
+        let accepted = [Input::Accepted { conn, record: Arc::new(record) }];
+        let mut effects = Effects::default();
+        self.shards[shard].step(self.now, accepted.into_iter(), &mut effects);
+        self.clients.push(Client {
+            shard,
+            conn,
+            input,
+            given: 0,
+            output: Vec::new(),
+            sending: None,
+            paused: false,
+            closed: false,
+        });
+    }
+
+    /// One turn of one shard, with whatever chance brings.
+    fn turn(&mut self) {
+        let id = self.rng.random_range(0..self.shards.len());
+        let mut inputs = Vec::new();
+        for client in self.clients.iter_mut().filter(|c| c.shard == id && !c.closed) {
+            if let Some(buffer) = client.sending.take_if(|_| self.rng.random_bool(0.7)) {
+                inputs.push(Input::Sent { conn: client.conn, buffer });
+            }
+            while !client.paused && client.given < client.input.len() && self.rng.random_bool(0.6) {
+                let rest = client.input.len() - client.given;
+                let most = if self.rng.random_bool(0.3) { 7 } else { 3000 };
+                let n = self.rng.random_range(1..=rest.min(most));
+                inputs.push(Input::Received { conn: client.conn, bytes: &client.input[client.given..][..n] });
+                client.given += n;
+            }
+        }
+        inputs.extend(self.answers[id].drain(..).map(|answer| Input::Answered { answer }));
+        if id == 0 {
+            inputs.extend(self.forwards.drain(..).map(|write| Input::Forwarded { write }));
+            if self.rng.random_bool(0.5) {
+                for _ in 0..self.rng.random_range(0..=self.frames.len()) {
+                    let frame = self.frames.pop_front().expect("as many as there are");
+                    inputs.push(Input::Persisted { upto: frame.end });
+                    inputs.push(Input::Synced { upto: frame.end });
+                    inputs.push(Input::FrameWritten { buffer: frame.bytes });
+                }
+            }
+        }
+        let mut effects = Effects::default();
+        self.shards[id].step(self.now, inputs.into_iter(), &mut effects);
+        self.shards[id].check_invariants();
+        self.carry_out(id, effects);
+    }
+
+    fn carry_out(&mut self, id: usize, effects: Effects) {
+        self.frames.extend(effects.frames);
+        self.forwards.extend(effects.forwards);
+        for answer in effects.answers {
+            self.answers[answer.origin.shard as usize].push(answer);
+        }
+        for (conn, buffer) in effects.sends {
+            let client = self.client(id, conn);
+            assert!(client.sending.is_none(), "one send at a time");
+            client.output.extend_from_slice(&buffer);
+            client.sending = Some(buffer);
+        }
+        for conn in effects.pauses {
+            self.client(id, conn).paused = true;
+        }
+        for conn in effects.resumes {
+            self.client(id, conn).paused = false;
+        }
+        for conn in effects.closes {
+            self.client(id, conn).closed = true;
+        }
+    }
+
+    fn client(&mut self, shard: usize, conn: ConnId) -> &mut Client {
+        self.clients.iter_mut().find(|c| c.shard == shard && c.conn == conn).expect("a client of this shard")
+    }
+
+    fn run(&mut self) {
+        let mut turns = 0;
+        while self.clients.iter().any(|c| !c.closed) {
+            self.turn();
+            turns += 1;
+            assert!(turns < 1_000_000, "no end in sight");
+        }
+    }
+}
+
+/// The naive server: one command at a time, no cas ids, nothing expires.
+#[derive(Default)]
+struct Naive {
+    items: BTreeMap<String, (u32, String)>,
+    output: String,
+}
+
+impl Naive {
+    fn say(&mut self, noreply: bool, line: &str) {
+        if !noreply {
+            self.output.push_str(line);
+            self.output.push_str("\r\n");
+        }
+    }
+
+    fn store(&mut self, verb: &str, key: &str, flags: u32, value: &str, noreply: bool) {
+        let old = self.items.get(key).cloned();
+        let new = match (verb, old) {
+            ("set", _) | ("add", None) | ("replace", Some(_)) => Some((flags, value.to_owned())),
+            ("append", Some((flags, old))) => Some((flags, old + value)),
+            ("prepend", Some((flags, old))) => Some((flags, value.to_owned() + &old)),
+            _ => None,
+        };
+        let stored = new.map(|new| self.items.insert(key.to_owned(), new)).is_some();
+        self.say(noreply, if stored { "STORED" } else { "NOT_STORED" });
+    }
+
+    fn get(&mut self, keys: &[String]) {
+        for key in keys {
+            if let Some((flags, value)) = self.items.get(key) {
+                let _ = write!(self.output, "VALUE {key} {flags} {}\r\n{value}\r\n", value.len());
+            }
+        }
+        self.output.push_str("END\r\n");
+    }
+
+    fn arithmetic(&mut self, verb: &str, key: &str, delta: u64, noreply: bool) {
+        let Some((_, value)) = self.items.get_mut(key) else { return self.say(noreply, "NOT_FOUND") };
+        let Ok(old) = value.trim_end().parse::<u64>() else {
+            return self.say(noreply, "CLIENT_ERROR cannot increment or decrement non-numeric value");
+        };
+        let new = if verb == "incr" { old.wrapping_add(delta) } else { old.saturating_sub(delta) };
+        *value = format!("{new:<width$}", width = value.len());
+        self.say(noreply, &new.to_string());
+    }
+}
+
+/// A client's commands on keys of its own, and what it must be answered.
+fn story(rng: &mut StdRng, client: usize) -> (Vec<u8>, String) {
+    let mut naive = Naive::default();
+    let mut input = String::new();
+    for _ in 0..rng.random_range(1..120) {
+        let key = format!("c{client}k{}", rng.random_range(0..6));
+        let noreply = rng.random_bool(0.15);
+        let tail = if noreply { " noreply" } else { "" };
+        match rng.random_range(0..13) {
+            12 => {
+                let size = rng.random_range(ITEM_BYTES_MAX..ITEM_BYTES_MAX + 9000);
+                let _ =
+                    write!(input, "set {key} 0 0 {size}{tail}\r\n{}\r\n", "get x\r\n".repeat(size)[..size].to_owned());
+                naive.items.remove(&key);
+                naive.say(noreply, "SERVER_ERROR object too large for cache");
+            }
+            0..=3 => {
+                let verb = ["set", "set", "add", "replace", "append", "prepend"][rng.random_range(0..6)];
+                let flags = rng.random::<u32>();
+                let value = match rng.random_range(0..4) {
+                    0 => rng.random_range(0..300u64).to_string(),
+                    1 => String::new(),
+                    _ => "v".repeat(rng.random_range(0..900)),
+                };
+                let _ = write!(input, "{verb} {key} {flags} 0 {}{tail}\r\n{value}\r\n", value.len());
+                naive.store(verb, &key, flags, &value, noreply);
+            }
+            4..=7 => {
+                let keys: Vec<_> =
+                    (0..rng.random_range(1..9)).map(|_| format!("c{client}k{}", rng.random_range(0..6))).collect();
+                let _ = write!(input, "get {}\r\n", keys.join(" "));
+                naive.get(&keys);
+            }
+            8 => {
+                let _ = write!(input, "delete {key}{tail}\r\n");
+                let found = naive.items.remove(&key).is_some();
+                naive.say(noreply, if found { "DELETED" } else { "NOT_FOUND" });
+            }
+            9 => {
+                let (verb, delta) = (["incr", "decr"][rng.random_range(0..2)], rng.random_range(0..400));
+                let _ = write!(input, "{verb} {key} {delta}{tail}\r\n");
+                naive.arithmetic(verb, &key, delta, noreply);
+            }
+            10 => {
+                let _ = write!(input, "touch {key} 0{tail}\r\n");
+                let found = naive.items.contains_key(&key);
+                naive.say(noreply, if found { "TOUCHED" } else { "NOT_FOUND" });
+            }
+            _ => {
+                let keys = [key, format!("c{client}k{}", rng.random_range(0..6))];
+                let _ = write!(input, "gat 1000 {}\r\n", keys.join(" "));
+                naive.get(&keys);
+            }
+        }
+    }
+    input.push_str("quit\r\n");
+    (input.into_bytes(), naive.output)
+}
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("RINGSTORE_SEED") {
+        Ok(seed) => vec![seed.parse().expect("RINGSTORE_SEED is a number")],
+        Err(_) => (0..150).collect(),
+    }
+}
+
+#[test]
+fn every_client_is_answered_as_by_a_naive_server() {
+    for seed in seeds() {
+        println!("replay with RINGSTORE_SEED={seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = World::new(seed, rng.random_range(1..=3), rng.random_bool(0.6));
+        let mut expected = Vec::new();
+        for client in 0..rng.random_range(1..8) {
+            let (input, output) = story(&mut rng, client);
+            world.connect(input);
+            expected.push(output);
+        }
+        world.run();
+        for (client, expected) in world.clients.iter().zip(&expected) {
+            let output = String::from_utf8_lossy(&client.output);
+            assert!(output == *expected, "seed {seed}:\n got {output:?}\nwant {expected:?}");
+        }
+    }
+}
+
+/// A world of one client on one thread with a log that does nothing by itself.
+fn one_client(input: &str) -> World {
+    let mut world = World::new(1, 1, true);
+    world.connect(Vec::new());
+    world.give(input.as_bytes());
+    world
+}
+
+impl World {
+    fn step(&mut self, inputs: Vec<Input<'_>>) {
+        let mut effects = Effects::default();
+        self.shards[0].step(self.now, inputs.into_iter(), &mut effects);
+        self.shards[0].check_invariants();
+        self.carry_out(0, effects);
+        if let Some(buffer) = self.clients[0].sending.take() {
+            self.step(vec![Input::Sent { conn: ConnId(0), buffer }]);
+        }
+    }
+
+    fn give(&mut self, bytes: &[u8]) {
+        self.step(vec![Input::Received { conn: ConnId(0), bytes }]);
+    }
+
+    fn persist(&mut self) {
+        let upto = self.frames.drain(..).next_back().expect("something was written").end;
+        self.step(vec![Input::Persisted { upto }]);
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.clients[0].output)).expect("text")
+    }
+}
+
+#[test]
+fn no_reply_leaves_before_its_entry_is_persisted() {
+    let mut world = one_client("set a 0 0 1\r\n1\r\nadd a 0 0 1\r\n2\r\nget a\r\n");
+    assert_eq!(world.said(), "", "even a refusal tells of an entry that could still be lost");
+    world.persist();
+    assert_eq!(world.said(), "STORED\r\nNOT_STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n");
+}
+
+#[test]
+fn a_prepared_entry_is_seen_by_writes_and_hidden_from_reads() {
+    let mut world = one_client("set n 0 0 1\r\n1\r\nincr n 4\r\nincr n 5\r\n");
+    world.persist();
+    assert_eq!(world.said(), "STORED\r\n5\r\n10\r\n");
+    world.give(b"incr n 1 noreply\r\n");
+    let (hash, now) = (world.shards[0].reader.hash(b"n"), world.now.seconds());
+    let value = world.shards[0].reader.get(hash, b"n", now).map(|item| item.value.to_vec());
+    assert_eq!(value.as_deref(), Some(&b"10"[..]), "not committed, not visible");
+    world.persist();
+    world.give(b"get n\r\n");
+    assert_eq!(world.said(), "VALUE n 0 2\r\n11\r\nEND\r\n");
+}
+
+#[test]
+fn a_full_disk_refuses_the_write_and_loses_nothing_else() {
+    let mut world = one_client("set a 0 0 1\r\n1\r\n");
+    let written = world.frames.back().expect("a frame").end;
+    world.give(b"set a 0 0 1\r\n2\r\nset b 0 0 1\r\n3\r\ndelete a\r\n");
+    world.frames.truncate(1);
+    world.step(vec![Input::Refused { written }]);
+    world.persist();
+    let refused = "SERVER_ERROR out of memory storing object\r\n";
+    assert_eq!(world.said(), format!("STORED\r\n{refused}{refused}{refused}"), "in the order of the commands");
+    world.give(b"get a b\r\nset b 0 0 1\r\n4\r\n");
+    world.persist();
+    assert_eq!(world.said(), "VALUE a 0 1\r\n1\r\nEND\r\nSTORED\r\n", "and there is space again");
+}
+
+#[test]
+fn a_flush_hides_what_was_prepared_before_it() {
+    let mut world = one_client("set a 0 0 1\r\n1\r\nflush_all\r\nadd a 0 0 1\r\n2\r\nset b 0 0 1\r\n3\r\n");
+    world.persist();
+    assert_eq!(world.said(), "STORED\r\nOK\r\nSTORED\r\nSTORED\r\n");
+    world.give(b"get a b\r\n");
+    assert_eq!(world.said(), "VALUE a 0 1\r\n2\r\nVALUE b 0 1\r\n3\r\nEND\r\n");
+}
+
+#[test]
+fn a_stopping_server_answers_what_it_has_received() {
+    let mut world = one_client("set a 0 0 1\r\n1\r\nget a\r\nget b\r\nset part");
+    world.step(vec![Input::Stopping]);
+    assert!(!world.shards[0].is_drained());
+    world.persist();
+    assert_eq!(world.said(), "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\nEND\r\n");
+    assert!(world.clients[0].closed && world.shards[0].is_drained());
+}
