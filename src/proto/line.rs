@@ -10,29 +10,38 @@ const SMALL_DIGITS: usize = 9;
 const NEAR_WORDS: usize = 4;
 
 /// Where the first space is. Keys are short: the next space is most often within a few words of eight bytes.
-///
-/// ```text
-/// word ^ "        "    a byte is zero where the space was
-/// minus 1 per byte     borrows into the top bit of the lowest zero byte; bytes below it are left right
-/// ```
 #[inline]
 pub(super) fn find_space(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
+    let Some(tail) = bytes.last_chunk::<8>() else {
+        return bytes.iter().position(|&byte| byte == b' ');
+    };
     let (words, _) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().take(NEAR_WORDS).enumerate() {
-        let zeros = u64::from_le_bytes(*word) ^ (ONES * b' ' as u64);
-        let found = zeros.wrapping_sub(ONES) & !zeros & TOPS;
-        if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        if let Some(space) = space_in(*word) {
+            return Some(at * 8 + space);
         }
     }
-    let near = words.len().min(NEAR_WORDS) * 8;
-    let far = &bytes[near..];
-    if far.len() < 8 {
-        return far.iter().position(|&byte| byte == b' ').map(|at| near + at);
+    if words.len() <= NEAR_WORDS {
+        // the last eight bytes overlap a word that was searched, in which there is none
+        return space_in(*tail).map(|space| bytes.len() - 8 + space);
     }
-    memchr(b' ', far).map(|at| near + at)
+    let near = NEAR_WORDS * 8;
+    memchr(b' ', &bytes[near..]).map(|at| near + at)
+}
+
+/// Where the first space is among eight bytes, without a branch for each.
+///
+/// ```text
+/// word ^ "        "    a byte is zero where a space was
+/// minus 1 per byte     borrows into the top bit of the lowest zero byte; what it does above that one does not matter
+/// ```
+#[inline]
+fn space_in(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let spaces_zero = u64::from_le_bytes(word) ^ (ONES * b' ' as u64);
+    let found = spaces_zero.wrapping_sub(ONES) & !spaces_zero & TOPS;
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// What follows the command's name on its line, taken word by word.

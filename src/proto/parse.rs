@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::line::Words;
+use super::line::{Words, find_space};
 use super::{AdminVerb, Command, Direction, Get, Keys, StoreVerb, number, reply, storage};
 use crate::config::{GET_LINE_BYTES_MAX, KEY_BYTES_MAX, LINE_BYTES_MAX};
 
@@ -121,7 +121,7 @@ fn other<'a>(input: &'a [u8], line: &'a [u8], consumed: usize, limits: &ParseLim
     if consumed < LINE_BYTES_MIN {
         return Refusal::SHORT.parsed(consumed, 0);
     }
-    let (name, rest) = line.split_at(memchr(b' ', line).unwrap_or(line.len()));
+    let (name, rest) = line.split_at(find_space(line).unwrap_or(line.len()));
     let words = Words::new(rest);
     if let Some(verb) = store_verb(name) {
         return storage::parse(verb, words, input, consumed, limits);
