@@ -10,10 +10,18 @@ use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 /// Samples per second: a prime, so as not to run in step with anything periodic.
 const SAMPLES_PER_SECOND: i32 = 997;
 
+/// The environment variable that switches the profiler off.
+const PROFILER_VARIABLE: &str = "BENCH_PROFILER";
+
 /// Criterion as all benches use it. With `--profile-time <seconds>` nothing is measured; instead each benchmark runs
 /// that long under a sampling profiler and leaves `profile/flamegraph.svg` in its directory below `target/criterion`.
+/// `BENCH_PROFILER=none` leaves the process to a profiler from outside.
 pub fn criterion() -> Criterion {
-    Criterion::default().with_profiler(FlameGraph { running: None })
+    let criterion = Criterion::default();
+    if std::env::var_os(PROFILER_VARIABLE).is_some_and(|value| value == "none") {
+        return criterion;
+    }
+    criterion.with_profiler(FlameGraph { running: None })
 }
 
 struct FlameGraph {
