@@ -1,0 +1,21 @@
+//! The log's files: directory, lock, recovery, appending. Owns every byte that goes to or comes from the disk; what the
+//! bytes mean is `log`'s.
+//!
+//! ```text
+//! DataDir::open (lock) -> recover: sync, read, judge, replay, cut -> LogWriter
+//!                                                                      append    write(2) of a turn's frames
+//!                                                                      next_sync what the shell shall fdatasync now
+//!                                                                      on_synced what is durable since
+//! ```
+
+mod dir;
+mod error;
+mod recover;
+mod storage;
+mod writer;
+
+pub use dir::DataDir;
+pub use error::{Fatal, OpenError};
+pub use recover::{read, recover};
+pub use storage::{LogFiles, LogStorage};
+pub use writer::{Appended, LogWriter, SyncRequest, Synced};

@@ -1,0 +1,143 @@
+//! The few file operations that a log needs, behind a trait so that tests can make each of them fail; and the real ones.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::dir::DataDir;
+use crate::log::Position;
+
+/// What a log asks of a disk. Files are named by the position of their first frame.
+pub trait LogStorage {
+    /// An open file.
+    type File;
+
+    /// The files there are, in order.
+    fn list(&mut self) -> io::Result<Vec<Position>>;
+    /// Opens a file that exists; also its size.
+    fn open(&mut self, name: Position) -> io::Result<(Self::File, u64)>;
+    /// Makes a file that does not exist.
+    fn create(&mut self, name: Position) -> io::Result<Self::File>;
+    /// Reads at `offset`; 0 at the end.
+    fn read(&mut self, file: &Self::File, offset: u64, into: &mut [u8]) -> io::Result<usize>;
+    /// Writes behind the end what one call takes; how many bytes that were.
+    fn append(&mut self, file: &Self::File, bytes: &[u8]) -> io::Result<usize>;
+    /// Drops what is behind the first `bytes` bytes.
+    fn truncate(&mut self, file: &Self::File, bytes: u64) -> io::Result<()>;
+    /// Returns when the file's bytes are on the disk.
+    fn sync(&mut self, file: &Self::File) -> io::Result<()>;
+    /// Returns when the directory is: which files there are.
+    fn sync_dir(&mut self) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&mut self, name: Position) -> io::Result<()>;
+    /// The descriptor to give to an fdatasync elsewhere; valid while `file` lives.
+    fn descriptor(&self, file: &Self::File) -> RawFd;
+    /// The name for people.
+    fn path(&self, name: Position) -> PathBuf;
+}
+
+/// The files of a data directory.
+#[derive(Debug)]
+pub struct LogFiles {
+    path: PathBuf,
+    /// Nothing when only read.
+    dir: Option<DataDir>,
+}
+
+impl LogFiles {
+    /// For a server: the lock is held as long as this lives.
+    #[must_use]
+    pub fn new(dir: DataDir) -> Self {
+        Self { path: dir.path().to_path_buf(), dir: Some(dir) }
+    }
+
+    /// For a reader; a server may be writing meanwhile.
+    #[must_use]
+    pub fn read_only(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), dir: None }
+    }
+
+    fn writable(&self) -> &DataDir {
+        self.dir.as_ref().expect("a reader does not write")
+    }
+}
+
+/// The position in the name of a log file: `log.` and 20 digits.
+fn position_of(name: &str) -> Option<Position> {
+    let digits = name.strip_prefix("log.")?;
+    let well_formed = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if well_formed { digits.parse().ok().map(Position) } else { None }
+}
+
+impl LogStorage for LogFiles {
+    type File = File;
+
+    fn list(&mut self) -> io::Result<Vec<Position>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            found.extend(entry?.file_name().to_str().and_then(position_of));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn open(&mut self, name: Position) -> io::Result<(File, u64)> {
+        let file = OpenOptions::new().read(true).append(self.dir.is_some()).open(self.path(name))?;
+        let bytes = file.metadata()?.len();
+        Ok((file, bytes))
+    }
+
+    fn create(&mut self, name: Position) -> io::Result<File> {
+        // everything a client stores is in it: for this user only
+        OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(self.path(name))
+    }
+
+    fn read(&mut self, file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        file.read_at(into, offset)
+    }
+
+    fn append(&mut self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        rustix::io::write(file, bytes).map_err(io::Error::from)
+    }
+
+    fn truncate(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        file.set_len(bytes)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        rustix::fs::fdatasync(file).map_err(io::Error::from)
+    }
+
+    fn sync_dir(&mut self) -> io::Result<()> {
+        self.writable().sync()
+    }
+
+    fn remove(&mut self, name: Position) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn descriptor(&self, file: &File) -> RawFd {
+        file.as_raw_fd()
+    }
+
+    fn path(&self, name: Position) -> PathBuf {
+        self.path.join(format!("log.{:020}", name.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_log_files_have_positions() {
+        assert_eq!(position_of("log.00000000000000000042"), Some(Position(42)));
+        for name in
+            ["lock", "log.42", "log.0000000000000000004x", "log.99999999999999999999", "log.+0000000000000000042"]
+        {
+            assert_eq!(position_of(name), None, "{name}");
+        }
+    }
+}
