@@ -87,9 +87,19 @@ impl<'a> Words<'a> {
     }
 
     /// The next word, when it is a number of at most [`SMALL_DIGITS`] digits; otherwise nothing is taken. Most numbers
-    /// are, and so are read and delimited in one pass.
+    /// are, and so are read and delimited in one pass; and most of those are a single 0.
     #[inline]
     pub(super) fn small(&mut self) -> Option<u32> {
+        if let [b' ', digit @ b'0'..=b'9', rest @ ..] = self.rest
+            && matches!(rest, [] | [b' ', ..])
+        {
+            self.rest = rest;
+            return Some(u32::from(digit - b'0'));
+        }
+        self.digits()
+    }
+
+    fn digits(&mut self) -> Option<u32> {
         self.skip_spaces();
         let (mut value, mut at) = (0, 0);
         while let Some(&byte) = self.rest.get(at) {
@@ -166,6 +176,9 @@ mod tests {
     fn a_small_number_is_taken_whole_or_not_at_all() {
         for (text, value, rest) in [
             ("7", Some(7), ""),
+            (" 7", Some(7), ""),
+            (" 0 1", Some(0), " 1"),
+            (" 0x", None, "0x"),
             ("  999999999 k", Some(999_999_999), " k"),
             ("1000000000", None, "1000000000"),
             ("1x 2", None, "1x 2"),
