@@ -105,10 +105,12 @@ fn store() -> impl Strategy<Value = Vec<u8>> {
         1 => (940_usize..1000).prop_map(|bytes| vec![b'v'; bytes]),
     ];
     let block_end = prop::sample::select(vec!["\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", "x\r\n", ""]);
-    (name, key(), number(), number(), block, noreply(), line_end(), block_end).prop_map(
-        |(name, key, flags, exptime, block, noreply, end, block_end)| {
+    let wrong_length = prop::option::weighted(0.1, number());
+    (name, key(), number(), number(), wrong_length, block, noreply(), line_end(), block_end).prop_map(
+        |(name, key, flags, exptime, wrong_length, block, noreply, end, block_end)| {
             let cas = if name == "cas" { " 17" } else { "" };
-            let length = format!(" {}{cas}{noreply}", block.len());
+            let length = wrong_length.unwrap_or_else(|| block.len().to_string().into_bytes());
+            let rest = format!("{cas}{noreply}");
             [
                 name.as_bytes(),
                 b" ",
@@ -117,7 +119,9 @@ fn store() -> impl Strategy<Value = Vec<u8>> {
                 &flags,
                 b" ",
                 &exptime,
-                length.as_bytes(),
+                b" ",
+                &length,
+                rest.as_bytes(),
                 &end,
                 &block,
                 block_end.as_bytes(),
