@@ -1,4 +1,19 @@
 //! The io_uring shell of the data plane: the only place that knows sockets, files, threads and the kernel.
+//!
+//! Reading order: `server` (from configuration to the end), `thread` (the loop), `driver` and `token` (the ring itself),
+//! `buf_ring`, `socket`, `accept` (clients), `mailbox` (threads among themselves), `log_disk` and `disk` (the log's
+//! files), `memory`, `process`, `clock` (the operating system). Decides nothing about data: that is `shard`'s.
 
+mod accept;
+mod buf_ring;
+mod clock;
 pub mod disk;
+mod driver;
+mod log_disk;
+mod mailbox;
+pub mod memory;
 pub mod process;
+pub mod server;
+mod socket;
+mod thread;
+mod token;

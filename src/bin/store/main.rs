@@ -13,12 +13,10 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use options::{Personality, ServerArgs, Surroundings, Usage};
 use ringstore::config::ServerConfig;
-use ringstore::ring::process;
+use ringstore::ring::{process, server};
 
 /// sysexits: the command line was wrong.
 const EX_USAGE: u8 = 64;
-/// sysexits: a fault of the program.
-const EX_SOFTWARE: u8 = 70;
 
 /// A durable key-value store that any memcached client can use unchanged.
 #[derive(Parser, Debug)]
@@ -110,19 +108,10 @@ fn serve(config: ServerConfig) -> Result<(), Failure> {
     if let Some(directory) = &config.data_dir {
         eprintln!("the log is in {}", directory.display());
     }
+    trace_to_stderr(config.verbosity);
     // the guard removes the pid file when the server has ended
     let _prepared = process::prepare(&config)?;
-    trace_to_stderr(config.verbosity);
-    run_server(config)
-}
-
-/// Calls the ring server and puts its errors into the form that ends the program.
-fn run_server(config: ServerConfig) -> Result<(), Failure> {
-    let ServerConfig { listen, .. } = config;
-    Err(Failure {
-        sentence: format!("nothing serves {listen:?}: the ring server is not built in"),
-        status: EX_SOFTWARE,
-    })
+    server::run(config).map_err(|error| Failure { sentence: error.to_string(), status: error.exit_code() })
 }
 
 /// Events of the shell go to standard error: warnings always, the rest with `-v`.

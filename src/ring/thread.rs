@@ -1,0 +1,420 @@
+//! One ring thread: its loop turns completions into the shard's inputs and the shard's effects into requests.
+//!
+//! ```text
+//!        +------------------------- enter: submit all, wait for one -------------------------+
+//!        |                                                                                   |
+//!        v                                                                                   |
+//!   completions --> events --> Shard::step --> effects --> log: write(2), then step again    |
+//!                                                    '---> sends, closes, calls -------------+
+//! ```
+//!
+//! Owns the thread's ring, sockets and buffers and, on thread 0, the log's files. Decides nothing about data.
+
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use io_uring::types::Timespec;
+
+use super::accept::{Accepted, Acceptor, Listener};
+use super::buf_ring::BufRing;
+use super::clock;
+use super::driver::{Cqe, Driver, SetupError, Socket};
+use super::log_disk::{LogDisk, LogEvent};
+use super::mailbox::{Mail, Mailboxes};
+use super::process;
+use super::socket::{SocketEvent, Sockets};
+use super::token::Token;
+use crate::config;
+use crate::conn::ConnId;
+use crate::log::Position;
+use crate::shard::{Effects, Input, Shard};
+use crate::stats::{ConnRecord, Shared};
+use crate::time::Time;
+use crate::writes::{Answer, OwnedWrite};
+
+/// How often an idle thread looks at the clock.
+static TICK: Timespec = Timespec::new().nsec(config::TICK_NANOS);
+
+/// A message that memcached sends to a client too many before it closes.
+const TOO_MANY: &[u8] = b"ERROR Too many open connections\r\n";
+
+/// What a turn has brought, until the shard takes it.
+enum Event {
+    Socket(SocketEvent),
+    Accepted { conn: ConnId, record: Arc<ConnRecord> },
+    Persisted { upto: Position },
+    Synced { upto: Position },
+    Refused { written: Position },
+    FrameWritten { buffer: Vec<u8> },
+    Forwarded(OwnedWrite),
+    Answered(Answer),
+    Ticked,
+    Stopping,
+}
+
+/// What a ring thread is made of.
+pub struct Parts {
+    /// Its number; thread 0 writes.
+    pub id: usize,
+    /// The core it runs on.
+    pub cpu: Option<usize>,
+    /// Its listeners.
+    pub listeners: Vec<Listener>,
+    /// Its state.
+    pub shard: Shard,
+    /// The log's files, on thread 0 when there is a log.
+    pub disk: Option<LogDisk>,
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// How they talk.
+    pub mailboxes: Arc<Mailboxes>,
+}
+
+/// A ring thread's shell.
+pub struct RingThread {
+    // dropped first: once the ring is gone no request touches the buffers of `sockets`
+    driver: Driver,
+    id: usize,
+    buffers: BufRing,
+    sockets: Sockets,
+    acceptor: Acceptor,
+    fixed_files: bool,
+    shard: Shard,
+    disk: Option<LogDisk>,
+    shared: Arc<Shared>,
+    mailboxes: Arc<Mailboxes>,
+    completions: Vec<Cqe>,
+    events: Vec<Event>,
+    /// Buffers the shard has seen and the kernel may have again.
+    used: Vec<u16>,
+    effects: Effects,
+    mail: Mail,
+    mail_came: bool,
+    connections_seen: u64,
+    stopping_since: Option<Time>,
+    now: Time,
+}
+
+impl RingThread {
+    /// Sets a ring up; on the thread that will run it.
+    ///
+    /// # Errors
+    /// When io_uring is refused.
+    pub fn new(parts: Parts) -> Result<Self, SetupError> {
+        if let Some(cpu) = parts.cpu
+            && let Err(error) = process::pin_current_thread(cpu)
+        {
+            tracing::warn!(%error, cpu, "a ring thread runs unpinned");
+        }
+        let mut driver = Driver::new()?;
+        let buffers = driver.register_buffers()?;
+        let fixed_files = driver.register_files(parts.shared.config.connections_max as u32 + config::SPARE_FILES);
+        let acceptor = Acceptor::new(parts.listeners, &mut driver);
+        driver.tick(&TICK);
+        parts.mailboxes.register(parts.id, driver.descriptor());
+        Ok(Self {
+            id: parts.id,
+            driver,
+            buffers,
+            sockets: Sockets::default(),
+            acceptor,
+            fixed_files,
+            shard: parts.shard,
+            disk: parts.disk,
+            shared: parts.shared,
+            mailboxes: parts.mailboxes,
+            completions: Vec::new(),
+            events: Vec::new(),
+            used: Vec::new(),
+            effects: Effects::default(),
+            mail: Mail::default(),
+            mail_came: false,
+            connections_seen: 0,
+            stopping_since: None,
+            now: clock::now(),
+        })
+    }
+
+    /// Serves until the server stops; then hands back the log's files.
+    pub fn run(mut self) -> Option<LogDisk> {
+        let mut again = false;
+        loop {
+            again = self.turn(!again);
+            if self.stopping_since.is_some() && self.may_leave() {
+                if self.id != 0 {
+                    self.mailboxes.served();
+                }
+                return self.disk.take();
+            }
+        }
+    }
+
+    /// One turn of the loop; whether the next must not wait.
+    fn turn(&mut self, wait: bool) -> bool {
+        if wait {
+            self.shard.reader().park();
+        }
+        self.driver.enter(wait, &mut self.completions);
+        if wait {
+            self.shard.reader().unpark();
+        } else {
+            self.shard.reader().quiesce();
+        }
+        self.now = self.now.max(clock::now());
+        let mut completions = std::mem::take(&mut self.completions);
+        for cqe in completions.drain(..) {
+            self.on_completion(cqe);
+        }
+        self.completions = completions;
+        self.sockets.finish_sends(|event| self.events.push(Event::Socket(event)));
+        self.take_mail();
+        self.notice_stop();
+        self.step();
+        self.apply()
+    }
+
+    fn on_completion(&mut self, cqe: Cqe) {
+        let driver = &mut self.driver;
+        let event = match cqe.token {
+            Token::Recv(slot) => self.sockets.on_received(driver, slot, cqe),
+            Token::SendNow(slot) => self.sockets.on_send_now(driver, slot, cqe),
+            Token::Send(slot) => self.sockets.on_send(driver, slot, cqe),
+            Token::Cancel(slot) | Token::Close(slot) => {
+                self.sockets.on_done(slot);
+                None
+            }
+            Token::Accept(listener) => return self.on_accept(listener, cqe),
+            Token::Mail => {
+                self.mail_came = true;
+                return;
+            }
+            Token::Call(thread) => return self.mailboxes.call_failed(thread as usize),
+            Token::Sync => return self.on_synced(cqe.result),
+            Token::Tick => return self.on_tick(),
+            Token::CancelAccept(_) => return,
+        };
+        if let Some(event) = event {
+            self.events.push(Event::Socket(event));
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.driver.tick(&TICK);
+        self.events.push(Event::Ticked);
+        if self.acceptor.is_paused() {
+            if !self.is_full() && self.stopping_since.is_none() {
+                self.acceptor.resume(&mut self.driver);
+                self.shared.gauges.accepting.store(1, Relaxed);
+            }
+        } else {
+            self.acceptor.rearm(&mut self.driver);
+        }
+        if self.id == 0 {
+            let (user, system) = clock::cpu_times_us();
+            self.shared.gauges.rusage_user_us.store(user, Relaxed);
+            self.shared.gauges.rusage_system_us.store(system, Relaxed);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.gauges.curr_connections.load(Relaxed) >= self.shared.config.connections_max as u64
+    }
+
+    fn on_accept(&mut self, listener: u32, cqe: Cqe) {
+        let Accepted::Connection { socket, listener, peer } = self.acceptor.on_accept(listener, cqe.result, cqe.more)
+        else {
+            return;
+        };
+        if self.stopping_since.is_some() {
+            return;
+        }
+        let before = self.shared.gauges.curr_connections.fetch_add(1, Relaxed);
+        if before >= self.shared.config.connections_max as u64 {
+            self.shared.gauges.curr_connections.fetch_sub(1, Relaxed);
+            return self.refuse(&socket);
+        }
+        let Some(socket) = self.adopt(socket) else {
+            self.shared.gauges.curr_connections.fetch_sub(1, Relaxed);
+            return;
+        };
+        let conn = self.sockets.insert(&mut self.driver, socket);
+        self.connections_seen += 1;
+        let number = self.connections_seen * self.shared.config.threads as u64 + self.id as u64;
+        let record = Arc::new(ConnRecord::new(number, peer, listener, self.now));
+        self.events.push(Event::Accepted { conn, record });
+    }
+
+    /// One connection too many: says so, or leaves the others waiting at the listener.
+    fn refuse(&mut self, socket: &OwnedFd) {
+        if self.shared.config.maxconns_fast {
+            self.shard.count_rejected();
+            // best effort, as the client may be gone
+            let _ = rustix::net::send(socket, TOO_MANY, rustix::net::SendFlags::DONTWAIT);
+        } else {
+            self.shard.count_listen_disabled();
+            self.acceptor.pause(&mut self.driver);
+            self.shared.gauges.accepting.store(0, Relaxed);
+        }
+    }
+
+    /// Makes an accepted descriptor the ring's.
+    fn adopt(&mut self, socket: OwnedFd) -> Option<Socket> {
+        if !self.fixed_files {
+            return Some(Socket::Plain(socket.into_raw_fd()));
+        }
+        let slot = self.sockets.next_slot();
+        match self.driver.register_file(slot, socket.as_raw_fd()) {
+            Ok(()) => Some(Socket::Fixed(slot)),
+            Err(error) => {
+                tracing::warn!(%error, slot, "a connection could not be registered with the ring");
+                None
+            }
+        }
+    }
+
+    fn take_mail(&mut self) {
+        if !std::mem::take(&mut self.mail_came) {
+            return;
+        }
+        let mut mail = std::mem::take(&mut self.mail);
+        self.mailboxes.take(self.id, &mut mail);
+        self.events.extend(mail.forwards.drain(..).map(Event::Forwarded));
+        self.events.extend(mail.answers.drain(..).map(Event::Answered));
+        self.mail = mail;
+    }
+
+    fn notice_stop(&mut self) {
+        if self.stopping_since.is_none() && self.mailboxes.stopping() {
+            self.stopping_since = Some(self.now);
+            self.acceptor.pause(&mut self.driver);
+            self.events.push(Event::Stopping);
+        }
+    }
+
+    /// Whether a stopping thread is done, or has waited long enough for slow readers.
+    fn may_leave(&self) -> bool {
+        let patience = self.stopping_since.is_some_and(|since| self.now.since(since) > config::STOP_PATIENCE);
+        let drained = self.shard.is_drained() && self.sockets.is_empty();
+        (drained || patience) && (self.id != 0 || patience || self.mailboxes.serving() == 0)
+    }
+
+    /// Lets the shard take what there is; then the log, until both are at rest.
+    fn step(&mut self) {
+        self.shard_step();
+        if self.disk.is_none() {
+            return;
+        }
+        while !self.effects.frames.is_empty() {
+            let Self { disk, effects, events, .. } = self;
+            let disk = disk.as_mut().expect("just looked");
+            disk.append(&mut effects.frames, |event| events.push(Event::from(event)));
+            self.shard_step();
+        }
+        self.sync_log();
+    }
+
+    fn shard_step(&mut self) {
+        let Self { shard, buffers, used, events, effects, now, .. } = self;
+        shard.step(*now, events.drain(..).map(|event| event.into_input(buffers, used)), effects);
+        if !self.used.is_empty() {
+            for bid in self.used.drain(..) {
+                self.buffers.give_back(bid);
+            }
+            self.buffers.publish();
+            self.sockets.feed_starved(&mut self.driver);
+        }
+    }
+
+    fn sync_log(&mut self) {
+        if let Some(descriptor) = self.disk.as_mut().and_then(|disk| disk.next_sync(self.now)) {
+            self.driver.fdatasync(descriptor);
+        }
+    }
+
+    fn on_synced(&mut self, result: i32) {
+        let Self { disk, events, .. } = self;
+        let disk = disk.as_mut().expect("only a log syncs");
+        disk.on_synced(result, |event| events.push(Event::from(event)));
+    }
+
+    /// Carries out what the shard wants; whether there is more to do at once.
+    fn apply(&mut self) -> bool {
+        let Self { effects, driver, sockets, .. } = self;
+        for (conn, buffer) in effects.sends.drain(..) {
+            sockets.send(driver, conn, buffer);
+        }
+        for conn in effects.pauses.drain(..) {
+            sockets.pause(driver, conn);
+        }
+        for conn in effects.resumes.drain(..) {
+            sockets.resume(driver, conn);
+        }
+        for conn in effects.closes.drain(..) {
+            sockets.close(driver, conn);
+            self.shared.gauges.curr_connections.fetch_sub(1, Relaxed);
+        }
+        self.post();
+        if std::mem::take(&mut self.effects.shutdown) {
+            // by way of the thread that waits for signals
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+        }
+        std::mem::take(&mut self.effects.again)
+    }
+
+    /// Puts writes and answers into other threads' mailboxes.
+    fn post(&mut self) {
+        let Self { effects, driver, mailboxes, .. } = self;
+        if !effects.forwards.is_empty() {
+            mailboxes.put(0, |mail| mail.forwards.append(&mut effects.forwards));
+            call(driver, mailboxes, 0);
+        }
+        // answers come in runs of one thread each
+        while let Some(first) = effects.answers.first() {
+            let thread = first.origin.shard as usize;
+            let run = effects.answers.iter().take_while(|a| a.origin.shard as usize == thread).count();
+            mailboxes.put(thread, |mail| mail.answers.extend(effects.answers.drain(..run)));
+            call(driver, mailboxes, thread);
+        }
+    }
+}
+
+fn call(driver: &mut Driver, mailboxes: &Mailboxes, thread: usize) {
+    if let Some(ring) = mailboxes.to_call(thread) {
+        driver.call(ring, thread as u32);
+    }
+}
+
+impl From<LogEvent> for Event {
+    fn from(event: LogEvent) -> Self {
+        match event {
+            LogEvent::Persisted { upto } => Self::Persisted { upto },
+            LogEvent::Synced { upto } => Self::Synced { upto },
+            LogEvent::Refused { written } => Self::Refused { written },
+            LogEvent::FrameWritten { buffer } => Self::FrameWritten { buffer },
+        }
+    }
+}
+
+impl Event {
+    fn into_input<'a>(self, buffers: &'a BufRing, used: &mut Vec<u16>) -> Input<'a> {
+        match self {
+            Self::Socket(SocketEvent::Received { conn, bid, len }) => {
+                used.push(bid);
+                Input::Received { conn, bytes: buffers.bytes(bid, len) }
+            }
+            Self::Socket(SocketEvent::Sent { conn, buffer }) => Input::Sent { conn, buffer },
+            Self::Socket(SocketEvent::Ended { conn }) => Input::Ended { conn },
+            Self::Socket(SocketEvent::Failed { conn }) => Input::Failed { conn },
+            Self::Accepted { conn, record } => Input::Accepted { conn, record },
+            Self::Persisted { upto } => Input::Persisted { upto },
+            Self::Synced { upto } => Input::Synced { upto },
+            Self::Refused { written } => Input::Refused { written },
+            Self::FrameWritten { buffer } => Input::FrameWritten { buffer },
+            Self::Forwarded(write) => Input::Forwarded { write },
+            Self::Answered(answer) => Input::Answered { answer },
+            Self::Ticked => Input::Ticked,
+            Self::Stopping => Input::Stopping,
+        }
+    }
+}
