@@ -94,6 +94,10 @@ pub const LOG_FILE_BYTES: u64 = 1 << 30;
 
 /// Entries replayed between two rounds of the store's housekeeping.
 pub const REPLAY_MAINTAIN_ENTRIES: u64 = 64;
+/// Prefixes that `stats detail` counts.
+pub const DETAIL_PREFIXES_MAX: usize = 10_000;
+/// Largest number that `cache_memlimit` takes for megabytes (memcached's).
+pub const MEMORY_MEGABYTES_MAX: u64 = 1_000_000_000;
 /// Smallest memory limit that `cache_memlimit` accepts, in megabytes (memcached's).
 pub const MEMORY_MEGABYTES_MIN: u64 = 8;
 

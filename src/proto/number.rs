@@ -27,7 +27,7 @@ pub(super) fn flags(word: &[u8]) -> Option<u32> {
     Some(digits(word)? as u32)
 }
 
-/// An expiry time: memcached reads 64 bits and keeps the low 32, so that 2^31 up to 2^32 - 1 turn negative.
+/// The expiry time of a store command: memcached reads 64 bits and keeps the low 32, so that 2^31 up to 2^32 - 1 turn negative.
 #[inline]
 pub(super) fn exptime(word: &[u8]) -> Option<i32> {
     if let [byte @ b'0'..=b'9'] = *word {
@@ -41,7 +41,8 @@ pub(super) fn exptime(word: &[u8]) -> Option<i32> {
     Some(if negative { -value } else { value } as i32)
 }
 
-/// A number of 32 bits with a sign, which refuses what does not fit: the length of a data block, a delay.
+/// A number of 32 bits with a sign, which refuses what does not fit: the length of a data block, a delay, the expiry
+/// time of a touch.
 #[inline]
 pub(super) fn signed(word: &[u8]) -> Option<i32> {
     let (negative, word) = split_sign(word);

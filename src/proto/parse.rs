@@ -199,7 +199,7 @@ fn get_and_touch(mut words: Words<'_>, with_cas: bool) -> Result<Command<'_>, Re
     if words.last().is_none() {
         return Err(Refusal::SHORT);
     }
-    let exptime = number::exptime(exptime).ok_or(Refusal::new(reply::INVALID_EXPTIME, false))?;
+    let exptime = number::signed(exptime).ok_or(Refusal::new(reply::INVALID_EXPTIME, false))?;
     let keys = Keys::validated(words.rest()).ok_or(Refusal::new(reply::BAD_FORMAT, false))?;
     Ok(Command::Get(Get { keys, with_cas, touch: Some(exptime) }))
 }
@@ -233,7 +233,7 @@ fn arithmetic(direction: Direction, words: Words<'_>) -> Result<Command<'_>, Ref
 
 fn touch(words: Words<'_>) -> Result<Command<'_>, Refusal> {
     let (key, exptime, noreply) = key_and_word(words)?;
-    let exptime = number::exptime(exptime).ok_or(Refusal::new(reply::INVALID_EXPTIME, noreply))?;
+    let exptime = number::signed(exptime).ok_or(Refusal::new(reply::INVALID_EXPTIME, noreply))?;
     Ok(Command::Touch { key, exptime, noreply })
 }
 

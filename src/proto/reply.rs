@@ -47,6 +47,8 @@ strings! {
     ILLEGAL_SLAB_ID = "CLIENT_ERROR Illegal slab id";
     /// `stats cachedump` with too few words.
     BAD_COMMAND_LINE = "CLIENT_ERROR bad command line";
+    /// `cache_memlimit` with a number that must be bytes.
+    MEMLIMIT_NOT_MEGABYTES = "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes";
     /// `cache_memlimit` below the smallest.
     MEMLIMIT_TOO_SMALL = "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m";
     /// `-W`.

@@ -121,8 +121,8 @@ fn flags_and_exptime_keep_32_bits() {
         ("-1", -1),
         ("-2147483648", i32::MIN),
     ] {
-        let input = format!("touch k {word}\r\n");
-        assert!(matches!(command(&input), Command::Touch { exptime: e, .. } if e == exptime), "{input:?}");
+        let input = format!("set k 0 {word} 1\r\nv\r\n");
+        assert!(matches!(command(&input), Command::Store(store) if store.exptime == exptime), "{input:?}");
     }
 }
 

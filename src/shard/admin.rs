@@ -75,8 +75,11 @@ impl Shard {
             }
             Some(b"detail") if !dump => self.say(id, reply::STATS_DETAIL_NOT_ALLOWED, false),
             Some(b"detail") => match words.next() {
-                Some(b"on" | b"off") => self.say(id, reply::OK, false),
-                Some(b"dump") => self.reply(id, reply::end),
+                Some(word @ (b"on" | b"off")) => {
+                    shared.detail.switch(word == b"on");
+                    self.say(id, reply::OK, false);
+                }
+                Some(b"dump") => self.reply(id, |out| shared.detail.dump(out)),
                 _ => self.say(id, reply::STATS_DETAIL_USAGE, false),
             },
             Some(b"cachedump") if !dump => self.say(id, reply::CACHEDUMP_NOT_ALLOWED, false),
@@ -90,8 +93,9 @@ impl Shard {
     fn cachedump(&mut self, id: ConnId, class: Option<&[u8]>, limit: Option<&[u8]>) {
         let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<u32>().ok();
         match (class.map(number), limit.map(number)) {
-            (Some(Some(class)), Some(Some(_))) if (1..64).contains(&class) => self.reply(id, reply::end),
+            (Some(Some(0..64)), Some(Some(_))) => self.reply(id, reply::end),
             (Some(Some(_)), Some(Some(_))) => self.say(id, reply::ILLEGAL_SLAB_ID, false),
+            (Some(_), Some(_)) => self.say(id, reply::BAD_FORMAT, false),
             _ => self.say(id, reply::BAD_COMMAND_LINE, false),
         }
     }

@@ -4,7 +4,7 @@ use super::feed::{Ask, Batch, Op};
 use super::{Shard, Write};
 use crate::conn::{Blocked, ConnId};
 use crate::proto::reply;
-use crate::stats::Counter;
+use crate::stats::{Counted, Counter};
 use crate::time::Time;
 use crate::writes::{Origin, OwnedWrite};
 
@@ -74,7 +74,12 @@ impl Shard {
             conn.out = self.pool.pop().unwrap_or_default();
         }
         self.counters.count(Counter::CmdGet);
-        if let Some(item) = self.reader.get(op.hash, key, now.seconds()) {
+        let found = self.reader.get(op.hash, key, now.seconds());
+        if self.detailed {
+            let what = if found.is_some() { Counted::Hit } else { Counted::Get };
+            self.shared.detail.count(key, self.shared.config.prefix_delimiter, what);
+        }
+        if let Some(item) = found {
             let cas = with_cas.then(|| if self.shared.config.cas { item.cas } else { 0 });
             reply::value(&mut conn.out, key, item.flags, item.value, cas);
             self.counters.count(Counter::GetHits);
@@ -91,6 +96,9 @@ impl Shard {
     }
 
     fn write(&mut self, now: Time, id: ConnId, write: &Write<'_>, noreply: bool) {
+        if self.detailed {
+            self.count_detail(write);
+        }
         let conn = self.conns[id.0 as usize].as_mut().expect("the caller looked");
         let bytes = write.bytes();
         let origin = Origin { shard: self.id, conn: id, generation: conn.generation, noreply, bytes };
@@ -105,6 +113,16 @@ impl Shard {
             Some(_) if noreply => {}
             Some(answer) => self.reply(id, |out| answer.encode(out)),
         }
+    }
+
+    fn count_detail(&self, write: &Write<'_>) {
+        let what = match write {
+            Write::Store { .. } => Counted::Set,
+            Write::Delete { .. } => Counted::Delete,
+            Write::GetAndTouch { .. } => Counted::Get,
+            _ => return,
+        };
+        self.shared.detail.count(write.key(), self.shared.config.prefix_delimiter, what);
     }
 
     fn refuse(&mut self, id: ConnId, text: Option<&'static str>, swallow: u64) {

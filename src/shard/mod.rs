@@ -100,6 +100,8 @@ pub struct Shard {
     /// Connections that wait for the write path to have room.
     starved: Vec<ConnId>,
     next_generation: u32,
+    /// `stats detail` is on.
+    detailed: bool,
     stopping: bool,
     last_tick: Time,
     answers: Vec<Answer>,
@@ -130,6 +132,7 @@ impl Shard {
             resumable: Vec::new(),
             starved: Vec::new(),
             next_generation: 0,
+            detailed: false,
             stopping: false,
             last_tick: shared.started,
             answers: Vec::new(),
@@ -143,6 +146,7 @@ impl Shard {
 
     /// One turn: everything it brought is parsed, looked up and executed together.
     pub fn step<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
+        self.detailed = self.shared.detail.is_on();
         let mut batch = feed::emptied(std::mem::take(&mut self.spare));
         for input in inputs {
             match input {

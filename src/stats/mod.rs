@@ -3,8 +3,10 @@
 //! Each ring thread counts in plain integers of its own (`Counters`) and copies them once a turn to where every thread
 //! may read them (`Shared`). Nothing here reads a clock or asks the kernel: the shell stores what only it can know.
 
+mod detail;
 mod text;
 
+pub use detail::{Counted, Detail};
 pub use text::{conns, general, items, settings, slabs};
 
 use std::collections::BTreeMap;
@@ -132,6 +134,8 @@ pub struct Shared {
     pub started: Time,
     /// Current numbers.
     pub gauges: Gauges,
+    /// `stats detail`.
+    pub detail: Detail,
     /// `-v`, or what `verbosity` set.
     pub verbosity: AtomicU32,
     counters: Vec<[AtomicU64; COUNTERS]>,
@@ -146,6 +150,7 @@ impl Shared {
         let counters = (0..config.threads).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
         let shared = Self {
             verbosity: AtomicU32::new(u32::from(config.verbosity)),
+            detail: Detail::new(config.accepted.iter().any(|(name, _)| name == "detail_enabled")),
             pid,
             started: now,
             gauges: Gauges::default(),

@@ -26,8 +26,8 @@ use self::log::LogState;
 use self::prepared::{Pending, Prepared};
 use crate::config;
 use crate::log::{Entry, LogIndex, Position, Removed};
-use crate::proto::Reply;
 use crate::proto::reply;
+use crate::proto::{Reply, StoreVerb};
 use crate::stats::{Counter, Counters, Shared};
 use crate::store::{Gone, ItemBits, KeyHash, Put, StoreError, Writer};
 use crate::time::{Expiry, Seconds, Time};
@@ -195,7 +195,11 @@ impl Writes {
             Ok(()) => decision.reply,
             Err(StoreError::TooLarge) => {
                 counters.count(Counter::StoreTooLarge);
-                Reply::Line(reply::TOO_LARGE)
+                match write {
+                    // memcached's: the parts are each small enough, so nothing is wrong with the command
+                    Write::Store { verb: StoreVerb::Append | StoreVerb::Prepend, .. } => Reply::NotStored,
+                    _ => Reply::Line(reply::TOO_LARGE),
+                }
             }
             Err(StoreError::OutOfMemory) => {
                 counters.count(Counter::StoreNoMemory);
@@ -282,6 +286,9 @@ impl Writes {
     fn memory_limit(&mut self, megabytes: u64, shared: &Shared) -> Reply {
         if megabytes < config::MEMORY_MEGABYTES_MIN {
             return Reply::Line(reply::MEMLIMIT_TOO_SMALL);
+        }
+        if megabytes > config::MEMORY_MEGABYTES_MAX {
+            return Reply::Line(reply::MEMLIMIT_NOT_MEGABYTES);
         }
         let bytes = megabytes.saturating_mul(1 << 20);
         self.store.set_memory_limit(bytes);

@@ -74,7 +74,7 @@ impl Reader<'_> {
         match name {
             b"get" | b"gets" => self.get(name, None, 1),
             b"gat" | b"gats" => match self.words {
-                [_, _, _, ..] => match wrapped(self.words[1]) {
+                [_, _, _, ..] => match strict(self.words[1]) {
                     Some(exptime) => self.get(name, Some(exptime), 2),
                     None => refuse(EXPTIME, self.consumed),
                 },
@@ -85,7 +85,7 @@ impl Reader<'_> {
             b"incr" | b"decr" => self.with_key(name, "CLIENT_ERROR invalid numeric delta argument", |word| {
                 unsigned(word).map(|delta| delta.to_string())
             }),
-            b"touch" => self.with_key(name, EXPTIME, |word| wrapped(word).map(|exptime| exptime.to_string())),
+            b"touch" => self.with_key(name, EXPTIME, |word| strict(word).map(|exptime| exptime.to_string())),
             b"flush_all" => self.flush_all(),
             b"verbosity" => self.with_number(name, FORMAT),
             b"cache_memlimit" => self.with_number(name, "ERROR"),
