@@ -16,7 +16,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 pub use background::{announce_failure, announce_ready};
 pub use pid_file::PidFile;
-pub use signals::{Signal, block_signals, wait_for_signal};
+pub use signals::{Signal, block_signals, ignore_file_size, wait_for_signal};
 pub use user::{User, become_user, find_user};
 
 use crate::config::ServerConfig;
@@ -153,6 +153,7 @@ pub fn prepare(config: &ServerConfig) -> Result<Prepared, ProcessError> {
         Some(path) => Some(PidFile::create(path.clone()).map_err(|error| ProcessError::PidFile(path.clone(), error))?),
         None => None,
     };
+    ignore_file_size();
     block_signals().map_err(ProcessError::Signals)?;
     Ok(Prepared { _pid_file: pid_file })
 }

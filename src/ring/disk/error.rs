@@ -111,6 +111,7 @@ impl OpenError {
         match self {
             Self::Create { .. } => 73,
             Self::Open { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => 77,
+            Self::Open { error, .. } if error.kind() == io::ErrorKind::NotADirectory => 73,
             Self::Open { .. } | Self::NoLog { .. } => 66,
             Self::Locked { .. } => 75,
             Self::Io { .. } => 74,

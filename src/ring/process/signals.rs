@@ -49,6 +49,12 @@ pub fn block_signals() -> io::Result<()> {
     }
 }
 
+/// A file at its size limit (`ulimit -f`) is to fail the write, which is refused like a full disk, and not to kill.
+pub fn ignore_file_size() {
+    // SAFETY: ignoring a signal installs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Waits until one of the signals arrives. They must be blocked in all threads, see [`block_signals`]: where one is not,
 /// it takes its default way and ends the process.
 #[must_use]
