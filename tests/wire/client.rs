@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
+
 /// How long any answer may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// More than this is sent by a thread of its own, so that answers are read meanwhile and neither side waits for ever.
@@ -199,7 +201,7 @@ impl Client {
         let mut searched = 0;
         loop {
             let held = self.unclaimed();
-            if let Some(at) = held[searched..].windows(2).position(|pair| pair == b"\r\n") {
+            if let Some(at) = memmem::find(&held[searched..], b"\r\n") {
                 let line = held[..searched + at].to_vec();
                 self.claimed += line.len() + 2;
                 return Ok(Some(line));

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
+use memchr::memmem;
+
 use crate::client::{Client, shown};
 use crate::server::Server;
 
@@ -189,7 +191,7 @@ struct Names(BTreeMap<Vec<u8>, String>);
 impl Names {
     /// Where the first `<cas…>` stands in a text.
     fn first(text: &[u8]) -> Option<(usize, usize)> {
-        let start = text.windows(4).position(|w| w == b"<cas")?;
+        let start = memmem::find(text, b"<cas")?;
         let length = text[start..].iter().position(|&b| b == b'>')?;
         Some((start, start + length + 1))
     }
