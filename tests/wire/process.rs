@@ -65,6 +65,8 @@ fn a_port_that_another_server_of_ours_has() {
     first.connect().ask("get k\r\n", "END\r\n");
 }
 
+/// The kernel ends the rings of a killed process some milliseconds after the process, and with them its listeners; whoever
+/// starts a server again at once must not be told that the port is taken.
 #[test]
 fn a_port_is_free_again_at_once() {
     let mut first = Server::start(Shape::Threads);
