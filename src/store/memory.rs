@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   held: open, closed, being cleared       waiting: cleared, readers may still be there
-//!   |<--------------- limit - 1 --------------->|<-- 1: what is moved goes there -->|<-- waiting, at most -->|
+//!   |<------------------ limit ------------------>|<-- 1: what is moved goes there -->|<-- waiting, at most -->|
 //! ```
 //!
 //! Cleared segments that wait for readers do not count against the limit as long as they are few: they are as good as
@@ -20,7 +20,7 @@ const SHARED_BYTES_MAX: usize = SEGMENT_BYTES / 2;
 
 impl Writer {
     /// Segments that may wait for readers on top of the limit.
-    fn waiting_max(&self) -> u64 {
+    pub(super) fn waiting_max(&self) -> u64 {
         (self.limit / 8).clamp(4, config::STORE_SEGMENTS_WAITING_MAX)
     }
 
@@ -31,11 +31,11 @@ impl Writer {
 
     /// Whether room has to be made for what comes.
     pub(super) fn is_pressed(&self) -> bool {
-        self.segments.held + 1 + self.ahead() > self.limit + self.reclaim.proposed_segments()
+        self.segments.held + self.ahead() > self.limit + self.reclaim.proposed_segments()
     }
 
     fn fits(&self, segments: u64) -> bool {
-        self.segments.held + segments < self.limit && !self.readers_are_behind()
+        self.segments.held + segments <= self.limit && !self.readers_are_behind()
     }
 
     fn readers_are_behind(&self) -> bool {
@@ -136,8 +136,8 @@ impl Writer {
         let mut left = config::STORE_LAST_RESORT_BYTES.max(segments as usize * SEGMENT_BYTES * 2);
         while !self.fits(segments) {
             // more clearing gains nothing while it is the readers that are waited for
-            let waits = self.segments.held + segments < self.limit;
-            if waits || left == 0 || segments >= self.limit {
+            let waits = self.segments.held + segments <= self.limit;
+            if waits || left == 0 || segments > self.limit {
                 return false;
             }
             let walked = self.reclaim(config::STORE_RECLAIM_BYTES.1.min(left), &mut None);

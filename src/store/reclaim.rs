@@ -2,8 +2,9 @@
 //!
 //! A segment is cleared item by item, a bounded number of bytes at a time, so that no set and no turn pays for all of
 //! it. Two ways: *compact* takes the segment with the least live data and moves all of it; *evict* takes the oldest one
-//! and moves only what was read since it came there (at most half a segment, so that there is progress when everything
-//! was). Moved items go to the end of the order with their mark cleared: a clock over segments, near LRU.
+//! and moves only what was read since it came there (in the long run no more than it drops, so that there is progress
+//! when everything was read). Moved items go to the end of the order with their mark cleared: a clock over segments,
+//! near LRU.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,8 +22,6 @@ pub(super) type Tell<'a, 'b> = Option<&'a mut (dyn FnMut(&[u8], Gone) + 'b)>;
 
 /// With eviction, segments of a class up to here (three quarters live) are compacted before anything is evicted.
 const COMPACT_BEFORE_EVICT: usize = FULL * 3 / 4;
-/// Most bytes an evicted segment may pass on.
-const KEPT_BYTES_MAX: usize = SEGMENT_BYTES / 2;
 /// Items whose index lines are fetched together.
 const BATCH: usize = 16;
 
@@ -38,8 +37,8 @@ struct Job {
     segment: usize,
     way: Way,
     cursor: usize,
-    /// Bytes passed on.
-    kept: usize,
+    /// A run that was read and goes to the end of the order as it is.
+    spared: bool,
     /// This segment's removals were proposed before.
     again: bool,
 }
@@ -60,6 +59,9 @@ pub(super) struct Reclaim {
     proposed: VecDeque<Proposed>,
     /// Counts `maintain` calls.
     calls: u64,
+    /// Bytes that eviction may still keep because they were read; what it drops adds to it.
+    keep: usize,
+    keep_max: usize,
     /// Takes what is moved.
     survivor: Option<usize>,
     /// Cleared segments less segments taken for what was moved, since it was last positive.
@@ -78,6 +80,12 @@ impl Reclaim {
         if self.futile && self.died_since >= SEGMENT_BYTES / 16 {
             self.start_counting();
         }
+    }
+
+    /// A quarter of what is stored may be kept before anything is dropped.
+    pub const fn allow_keeping(&mut self, limit: u64) {
+        self.keep_max = limit as usize * SEGMENT_BYTES / 4;
+        self.keep = self.keep_max;
     }
 
     const fn start_counting(&mut self) {
@@ -159,7 +167,7 @@ impl Writer {
             self.reclaim.dead_found += SEGMENT_BYTES - (s.live as usize).min(SEGMENT_BYTES);
         }
         self.segments.condemn(segment);
-        Some(Job { segment, way, cursor: 0, kept: 0, again: false })
+        Some(Job { segment, way, cursor: 0, spared: false, again: false })
     }
 
     /// Handles the next few items of the segment; how many bytes that were, 0 when it cannot go on.
@@ -211,7 +219,7 @@ impl Writer {
         let s = self.segments.get(job.segment);
         let (segment, life) = (job.segment as u32, s.life);
         self.reclaim.job = None;
-        if s.state == Use::Run && job.kept > 0 && !job.again {
+        if job.spared {
             self.segments.pardon(job.segment);
             return;
         }
@@ -228,7 +236,7 @@ impl Writer {
         if may && self.reclaim.job.is_none() && self.segments.get(segment as usize).life == life {
             self.reclaim.proposed.pop_front();
             let segment = segment as usize;
-            self.reclaim.job = Some(Job { segment, way: Way::Evict, cursor: 0, kept: KEPT_BYTES_MAX, again: true });
+            self.reclaim.job = Some(Job { segment, way: Way::Evict, cursor: 0, spared: false, again: true });
         }
     }
 
@@ -265,15 +273,17 @@ impl Writer {
             return true;
         }
         let is_run = self.segments.get(job.segment).state == Use::Run;
-        if head.shape & RECENT != 0 && is_run && job.kept == 0 {
-            self.shared.arena.forget_read(unit);
-            job.kept = head.bytes;
+        if head.shape & RECENT != 0 && !job.again && self.reclaim.keep >= head.bytes {
+            if is_run {
+                self.shared.arena.forget_read(unit);
+                job.spared = true;
+            } else if !self.move_on(unit, hash, head) {
+                return false;
+            }
+            self.reclaim.keep -= head.bytes;
             return true;
         }
-        if head.shape & RECENT != 0 && job.kept + head.bytes <= KEPT_BYTES_MAX {
-            job.kept += head.bytes;
-            return self.move_on(unit, hash, head);
-        }
+        self.reclaim.keep = (self.reclaim.keep + head.bytes).min(self.reclaim.keep_max);
         if !job.again {
             self.counted.evictions += 1;
             self.counted.evicted_unfetched += u64::from(head.shape & FETCHED == 0);
@@ -308,7 +318,7 @@ impl Writer {
     }
 
     /// A segment with room for an item that is moved. It must not change sides of any flush mark by that.
-    fn survivor_for(&mut self, unit: Unit, bytes: usize) -> Option<usize> {
+    pub(super) fn survivor_for(&mut self, unit: Unit, bytes: usize) -> Option<usize> {
         let time = self.shared.clock.time_of(unit);
         if let Some(survivor) = self.reclaim.survivor {
             let room = SEGMENT_BYTES - self.segments.get(survivor).used as usize;
@@ -332,6 +342,12 @@ impl Writer {
     /// Between which marks a time lies.
     fn era(&self, time: u64) -> usize {
         self.marks.iter().filter(|&&mark| mark <= time).count()
+    }
+
+    /// Whether a flush was prepared since the item's memory was taken.
+    pub(super) fn is_marked(&self, unit: Unit) -> bool {
+        let time = self.shared.clock.time_of(unit);
+        self.marks.iter().any(|&mark| mark > time)
     }
 
     /// A survivor all of whose items are flushed takes no more.

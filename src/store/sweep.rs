@@ -36,13 +36,16 @@ impl Writer {
         let fresh = self.sweep.last != self.now;
         self.sweep.last = self.now;
         let mut left = if fresh { config::STORE_SWEEP_SECOND_BYTES } else { config::STORE_SWEEP_BYTES };
+        if (self.sweep.segment, self.sweep.cursor) == (0, 0) {
+            if self.sweep.began == self.now {
+                return;
+            }
+            self.sweep.began = self.now;
+        }
         for _ in 0..config::STORE_SWEEP_SEGMENTS {
             if self.sweep.segment >= self.segments.len() {
-                if self.sweep.began == self.now {
-                    return;
-                }
-                (self.sweep.segment, self.sweep.cursor, self.sweep.began) = (0, 0, self.now);
-                continue;
+                (self.sweep.segment, self.sweep.cursor) = (0, 0);
+                return;
             }
             if self.is_worth_sweeping() {
                 left = self.sweep_segment(left, gone);
@@ -78,7 +81,7 @@ impl Writer {
     /// Walks on; what is left of the budget, 0 when it ended within the segment.
     fn sweep_segment(&mut self, mut left: usize, gone: &mut dyn FnMut(&[u8], Gone)) -> usize {
         let shared = Arc::clone(&self.shared);
-        let Shared { arena, index, .. } = &*shared;
+        let Shared { arena, index, clock, .. } = &*shared;
         let start = self.sweep.segment * SEGMENT_BYTES;
         loop {
             let s = self.segments.get(self.sweep.segment);
@@ -96,7 +99,8 @@ impl Writer {
             let head = arena.head(unit);
             self.sweep.cursor += head.bytes;
             left = left.saturating_sub(head.bytes);
-            if head.dead || head.shape & EXPIRY == 0 {
+            // what was flushed is gone already and leaves with its segment
+            if head.dead || head.shape & EXPIRY == 0 || !clock.visible(unit) {
                 continue;
             }
             let expiry = arena.expiry(unit);

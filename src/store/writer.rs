@@ -95,11 +95,15 @@ impl Writer {
             return Err(StoreError::TooLarge);
         }
         let unit = self.allocate(plan.bytes).ok_or(StoreError::OutOfMemory)?;
+        Ok(self.fill(unit, put, plan))
+    }
+
+    fn fill(&mut self, unit: Unit, put: &Put<'_>, plan: Plan) -> Reserved {
         self.shared.arena.write(unit, put, plan);
         let segment = self.segments.get_mut(segment_of(unit));
         segment.pins += 1;
         note_expiry(&mut segment.soonest, put.expiry);
-        Ok(Reserved { unit, hash: put.hash, bytes: plan.bytes as u32 })
+        Reserved { unit, hash: put.hash, bytes: plan.bytes as u32 }
     }
 
     /// A reserved item.
@@ -172,7 +176,16 @@ impl Writer {
         }
         let item = self.shared.arena.item(unit);
         let (flags, cas, bits, value) = (item.flags, item.cas, item.bits, item.value.to_vec());
-        let reserved = self.reserve(&Put { hash, key, flags, expiry, cas, bits, value: [&value, &[]] })?;
+        let put = Put { hash, key, flags, expiry, cas, bits, value: [&value, &[]] };
+        let plan = Plan::of(&put);
+        // it stays as old as it is for a flush that was prepared since
+        let reserved = if self.is_marked(unit) && plan.bytes <= SEGMENT_BYTES {
+            let survivor = self.survivor_for(unit, plan.bytes).ok_or(StoreError::OutOfMemory)?;
+            let to = self.bump(survivor, plan.bytes);
+            self.fill(to, &put, plan)
+        } else {
+            self.reserve(&put)?
+        };
         self.publish(reserved);
         Ok(true)
     }
@@ -299,6 +312,7 @@ impl Writer {
     pub fn set_memory_limit(&mut self, bytes: u64) {
         let segments = self.segments.max() as u64;
         self.limit = (bytes / SEGMENT_BYTES as u64).clamp(super::memory::SEGMENTS_MIN, segments * 3 / 4);
+        self.reclaim.allow_keeping(self.limit);
     }
 
     /// Numbers for `stats`.

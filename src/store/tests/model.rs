@@ -250,7 +250,7 @@ fn an_evicting_store_is_a_map_that_forgets() {
 
 #[test]
 fn a_logged_evicting_store_is_a_map_that_forgets() {
-    let run = Run::new(Rng::seeded("logged evicting", 5), 16, true, true, 5000, 100_000).run(1500);
+    let run = Run::new(Rng::seeded("logged evicting", 5), 10, true, true, 5000, 100_000).run(1500);
     assert!(run.writer.stats().evictions > 0, "nothing was evicted");
 }
 

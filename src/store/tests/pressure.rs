@@ -24,18 +24,19 @@ fn overwrite(writer: &mut Writer, reader: &mut Reader, rng: &mut Rng, keys: u64,
 
 #[test]
 fn a_store_nine_tenths_full_is_overwritten_for_ever() {
-    for segments in [16, 64] {
+    // one segment is open and one is moved to, which counts in a small store
+    for (segments, full) in [(16, 80), (48, 90)] {
         let mut rng = Rng::seeded("nine tenths", 21);
         let (mut writer, mut readers) = store(segments, false, 1);
-        let keys = (segments * SEGMENT_BYTES as u64 * 9 / 10) / 120;
+        let keys = (segments * SEGMENT_BYTES as u64 * full / 100) / 120;
         for n in 0..keys {
             set(&mut writer, &n.to_le_bytes(), &[1; 104]).expect("room");
         }
-        let waits = overwrite(&mut writer, &mut readers[0], &mut rng, keys, &[2; 104], 5 * keys);
+        let waits = overwrite(&mut writer, &mut readers[0], &mut rng, keys, &[2; 104], 2 * keys);
         let stats = writer.stats();
         println!(
             "{segments} segments: {} moved for each byte written, {waits} waits",
-            stats.moved_bytes / (5 * keys * 120)
+            stats.moved_bytes / (2 * keys * 120)
         );
         assert_eq!(stats.items, keys);
         assert!(stats.segments_used <= segments + segments / 4 + 4, "{stats:?}");
@@ -115,7 +116,8 @@ fn an_evicting_store_takes_every_set_and_stays_within_its_limit() {
             }
         }
         assert!(most <= segments + (segments / 8).clamp(4, 32), "{most} segments of {segments}");
-        assert!(writer.stats().items > segments * SEGMENT_BYTES as u64 / 110 / 2, "{:?}", writer.stats());
+        let least = (segments - 3) * SEGMENT_BYTES as u64 / 116;
+        assert!(writer.stats().items > least, "{:?}", writer.stats());
         writer.check_invariants();
     }
 }
