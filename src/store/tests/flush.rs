@@ -85,10 +85,10 @@ fn what_is_moved_while_a_mark_is_open_stays_on_its_side() {
     for round in 0..20 {
         let (mut writer, mut readers) = store(8, false, 1);
         let mut reader = readers.remove(0);
-        // three of four die, so that everything is moved
+        // seven of eight die, so that everything is moved
         let mut fill = |writer: &mut Writer, side: u8| {
-            for n in 0..20_000_u32 {
-                let key = [&[side][..], &(n / 4).to_le_bytes()].concat();
+            for n in 0..40_000_u32 {
+                let key = [&[side][..], &(n / 8).to_le_bytes()].concat();
                 set(writer, &key, &[side; 100]).expect("room");
                 if rng.one_in(300) {
                     turn(writer, &mut reader);
