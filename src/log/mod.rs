@@ -14,6 +14,8 @@ mod frame;
 pub mod layout;
 mod reader;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{Entry, EntryFault, Removed};
 pub use file::{FileFault, FileHeader, LogId};
