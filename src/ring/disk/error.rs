@@ -49,7 +49,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// The place.
-        corruption: Corruption,
+        corruption: Box<Corruption>,
     },
     /// Whoever was given the entries cannot take them; the text says why.
     Refused(String),

@@ -12,6 +12,8 @@ mod dir;
 mod error;
 mod recover;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use dir::DataDir;

@@ -85,12 +85,15 @@ fn read_files<S: LogStorage>(storage: &mut S, sync: bool, take: &mut impl TakeEn
                 Ok(ControlFlow::Continue(needed)) => needed,
                 Ok(ControlFlow::Break(())) => break,
                 Err(Stop::Corrupt(corruption)) => {
-                    return Err(OpenError::Corrupt { path: storage.path(corruption.file), corruption });
+                    return Err(OpenError::Corrupt {
+                        path: storage.path(corruption.file),
+                        corruption: Box::new(corruption),
+                    });
                 }
                 Err(Stop::Refused(why)) => return Err(OpenError::Refused(why)),
             };
             let offset = recovery.offset();
-            window.fill(storage, &file, offset, needed).map_err(io_error(storage, "read", name))?;
+            window.fill(storage, &file, bytes, offset, needed).map_err(io_error(storage, "read", name))?;
         }
     }
     Ok(recovery.finish())
@@ -166,10 +169,18 @@ impl Window {
     }
 
     /// Reads until `needed` bytes are there, or more. `offset`: the file's byte that the window starts with.
-    fn fill<S: LogStorage>(&mut self, storage: &mut S, file: &S::File, offset: u64, needed: usize) -> io::Result<()> {
+    fn fill<S: LogStorage>(
+        &mut self,
+        storage: &mut S,
+        file: &S::File,
+        file_bytes: u64,
+        offset: u64,
+        needed: usize,
+    ) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        let room = needed.max(config::LOG_READ_BYTES);
+        let left = usize::try_from(file_bytes - offset).unwrap_or(usize::MAX);
+        let room = needed.max(config::LOG_READ_BYTES.min(left));
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
