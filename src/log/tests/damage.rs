@@ -136,12 +136,15 @@ fn a_later_frame_inside_a_value_proves_nothing() {
     let (position, durable_upto) = (Position(0), Position(0));
     builder.begin(FrameStart { epoch: Epoch(1), first_index: LogIndex(1), position, durable_upto, time: Time(9) });
     builder.push(&Entry::Put { key: b"k", value: &value, flags: 0, expiry: Expiry::NEVER, cas: None, bits: 0 });
-    let mut bytes = builder.take();
-    bytes[frame::BYTES + 1] ^= 1;
-    files.0[0].1.extend_from_slice(&bytes);
-    let (read, recovered) = files.read();
-    assert!(read.is_empty());
-    assert!(recovered.expect("torn").cut.is_some());
+    let whole = builder.take();
+    for damaged in [frame::TIME.at, frame::BYTES + 1] {
+        let mut files = files.clone();
+        files.0[0].1.extend_from_slice(&whole);
+        files.0[0].1[file::BYTES + damaged] ^= 1;
+        let (read, recovered) = files.read();
+        assert!(read.is_empty());
+        assert!(recovered.expect("torn").cut.is_some());
+    }
 }
 
 #[test]
