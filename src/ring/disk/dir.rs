@@ -24,12 +24,7 @@ impl DataDir {
     /// # Errors
     /// When that cannot be done, or another server has it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let create_failed = |error| OpenError::Create { path: path.to_path_buf(), error };
-        if !path.try_exists().unwrap_or(true) {
-            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(create_failed)?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(create_failed)?;
-        }
+        make(path).map_err(|error| OpenError::Create { path: path.to_path_buf(), error })?;
         let open_failed = |error| OpenError::Open { path: path.to_path_buf(), error };
         let dir = OpenOptions::new()
             .read(true)
@@ -53,6 +48,23 @@ impl DataDir {
     pub fn sync(&self) -> io::Result<()> {
         self.dir.sync_all()
     }
+}
+
+/// Makes the directory and those above it that do not exist, each durable in the one above it.
+fn make(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.try_exists().unwrap_or(true))
+        .collect();
+    for path in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Takes the lock file; it goes with the process, however that ends.
