@@ -122,6 +122,22 @@ impl<S: LogStorage> LogWriter<S> {
         if self.is_file_full(frame.len()) && !self.roll_over(&header)? {
             return Ok(false);
         }
+        let mut outcome = self.write_frame(frame)?;
+        if outcome == Outcome::FileFull && self.written > self.current().name {
+            // this system's files end before ours do
+            if !self.roll_over(&header)? {
+                return Ok(false);
+            }
+            outcome = self.write_frame(frame)?;
+        }
+        if outcome == Outcome::Written {
+            self.written = header.end();
+        }
+        Ok(outcome == Outcome::Written)
+    }
+
+    /// Writes to the current file: all of the frame, or nothing that stays.
+    fn write_frame(&mut self, frame: &[u8]) -> Result<Outcome, Fatal> {
         let current = self.files.back().expect("there is a current file");
         let mut done = 0;
         while done < frame.len() {
@@ -134,18 +150,21 @@ impl<S: LogStorage> LogWriter<S> {
                         let name = current.name;
                         truncated.map_err(|error| self.fatal("take back a part of a frame from", name, error))?;
                     }
-                    return Ok(false);
+                    let of_the_file = errno(&error) == Some(Errno::FBIG);
+                    return Ok(if of_the_file { Outcome::FileFull } else { Outcome::DiskFull });
                 }
                 Err(error) => return Err(self.fatal("write to", current.name, error)),
             }
         }
-        self.written = header.end();
-        Ok(true)
+        Ok(Outcome::Written)
+    }
+
+    fn current(&self) -> &OpenFile<S::File> {
+        self.files.back().expect("there is a current file")
     }
 
     fn is_file_full(&self, frame_bytes: usize) -> bool {
-        let name = self.files.back().expect("there is a current file").name;
-        let frames = self.written.0 - name.0;
+        let frames = self.written.0 - self.current().name.0;
         frames > 0 && FILE_HEADER_BYTES as u64 + frames + frame_bytes as u64 > self.file_bytes_max
     }
 
@@ -239,6 +258,15 @@ impl<S: LogStorage> LogWriter<S> {
     }
 }
 
+/// What became of writing a frame; unless written, nothing of it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Written,
+    DiskFull,
+    /// There may be room in another file.
+    FileFull,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Doing {
     Create,
@@ -299,6 +327,9 @@ fn append_some<S: LogStorage>(storage: &mut S, file: &S::File, bytes: &[u8]) -> 
 
 /// Whether an error means that there is no room at the moment, for this user or in this file.
 fn is_full(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
+    matches!(errno(error), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw_os_error)
 }

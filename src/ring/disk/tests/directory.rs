@@ -68,7 +68,7 @@ fn what_is_no_directory_is_said() {
     let file = dir.path().join("file");
     fs::write(&file, "x").expect("writable");
     let error = DataDir::open(&file).expect_err("a file");
-    assert!(matches!(error, OpenError::Open { .. }) && error.exit_code() == 66, "{error}");
+    assert!(matches!(error, OpenError::Open { .. }) && error.exit_code() == 73, "{error}");
     let error = DataDir::open(&file.join("below")).expect_err("below a file");
     assert!(matches!(error, OpenError::Create { .. } | OpenError::Open { .. }), "{error}");
 }

@@ -58,6 +58,26 @@ fn a_full_disk_refuses_whole_frames_at_every_byte_and_works_again() {
 }
 
 #[test]
+fn a_file_that_may_not_grow_is_followed_by_another() {
+    let disk = Faulty::default();
+    let (mut writer, recovered, _) = reopen(disk.clone(), Fsync::Never);
+    let mut source = Source::new(&recovered);
+    disk.0.borrow_mut().file_bytes_max = Some(400);
+    let frames = [(1, 50); 5].map(|(entries, bytes)| source.frame(entries, bytes));
+    let appended = writer.append(frames.iter().map(Vec::as_slice)).expect("not fatal");
+    assert_eq!(appended.refused, None);
+    assert_eq!(disk.0.borrow().file_bytes().len(), 3);
+    let written = source.position;
+    let large = source.frame(1, 400);
+    let appended = writer.append([large.as_slice()]).expect("not fatal");
+    assert_eq!(appended.refused, Some(written), "it fits into no file");
+    source.refuse(written);
+    let next = source.frame(1, 1);
+    assert_eq!(writer.append([next.as_slice()]).expect("room").refused, None);
+    assert_eq!(reopen(disk, Fsync::Never).2, source.read());
+}
+
+#[test]
 fn other_write_errors_are_fatal_and_leave_a_log_that_opens() {
     for after in 0..8 {
         let disk = Faulty::default();

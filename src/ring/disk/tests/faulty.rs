@@ -30,6 +30,8 @@ pub struct Disk {
     pub room: Option<usize>,
     /// Bytes that one write takes at most.
     pub write_bytes_max: Option<usize>,
+    /// Bytes a file may have.
+    pub file_bytes_max: Option<usize>,
     /// Operations until one fails, and how.
     pub fail_after: Option<(usize, Errno)>,
     pub sync_fails: bool,
@@ -133,7 +135,11 @@ impl LogStorage for Faulty {
         if room == 0 {
             return Err(Errno::NOSPC.into());
         }
-        let taken = bytes.len().min(room).min(disk.write_bytes_max.unwrap_or(usize::MAX));
+        let file_room = disk.file_bytes_max.unwrap_or(usize::MAX) - disk.contents(*name).len();
+        if file_room == 0 {
+            return Err(Errno::FBIG.into());
+        }
+        let taken = bytes.len().min(room).min(file_room).min(disk.write_bytes_max.unwrap_or(usize::MAX));
         disk.contents(*name).extend_from_slice(&bytes[..taken]);
         disk.room = disk.room.map(|room| room - taken);
         Ok(taken)
