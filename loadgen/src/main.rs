@@ -1,2 +1,71 @@
-//! Load generator.
-fn main() {}
+//! `loadgen`: puts load on servers that speak memcached's language, checks every reply, and says what it cost them.
+//!
+//! - `run`: one load against a running server
+//! - `compare`: CPU time per request beside memcached's
+//! - `durable`: sets that wait for the disk, beside Redis
+//! - `memory`: bytes per item and per idle connection
+//!
+//! Nothing is drawn from the clock or the system: a seed decides keys, values and order.
+
+mod compare;
+mod connection;
+mod contest;
+mod durable;
+mod failure;
+mod fill;
+mod keys;
+mod load;
+mod machine;
+mod measure;
+mod memory;
+mod reply;
+mod request;
+mod run;
+mod server;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Load generator: exit status 0 when every reply was right, 2 when one was wrong, 1 when the load could not be run.
+#[derive(Parser)]
+#[command(name = "loadgen", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One load against a running server
+    Run(run::RunArgs),
+    /// CPU time per request, ours beside memcached's
+    Compare(compare::CompareArgs),
+    /// Sets per second that wait for the disk, ours beside Redis
+    Durable(durable::DurableArgs),
+    /// Resident memory per item and per idle connection
+    Memory(memory::MemoryArgs),
+}
+
+fn main() -> ExitCode {
+    match dispatch(&Cli::parse().command) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("loadgen: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
+    server::clean_up_on_signals()?;
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Compare(args) => compare::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Durable(args) => durable::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Memory(args) => memory::run(args).map(|()| ExitCode::SUCCESS),
+    }
+}

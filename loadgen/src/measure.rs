@@ -1,0 +1,95 @@
+//! One measurement: what a steady load costs the server, and the statistics over several of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::load::{Load, Plan};
+use crate::request::{Mix, Pool};
+use crate::server::Server;
+
+/// Time a load runs before it counts: connections are open and the server's caches hold what they can.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// A load of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub mix: Mix,
+    pub connections: usize,
+    /// Requests in flight on each connection.
+    pub pipeline: usize,
+}
+
+/// Where and how long to measure.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    pub load_cpu: usize,
+    pub window: Duration,
+}
+
+/// What one measurement found.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// CPU time of the server per request, in microseconds.
+    pub cpu_us: f64,
+    /// Requests answered per second.
+    pub rate: f64,
+    /// Share of the time that the server was running; far below 1 it was not saturated.
+    pub busy: f64,
+}
+
+/// Runs the load against the server and reads both sides' counters over a window in its middle.
+pub fn measure(server: &Server, shape: Shape, pool: &Arc<Pool>, bench: &Bench) -> Result<Sample, Failure> {
+    let plan = Plan {
+        server: server.address,
+        connections: shape.connections,
+        threads: 1,
+        cpus: vec![bench.load_cpu],
+        budget: None,
+        verify: false,
+    };
+    let load = Load::start(&plan, Arc::clone(pool))?;
+    std::thread::sleep(WARM_UP);
+    let (began, cpu_before, operations_before) = (Instant::now(), server.cpu_time()?, load.operations());
+    std::thread::sleep(bench.window);
+    let (cpu, operations) = (server.cpu_time()? - cpu_before, load.operations() - operations_before);
+    let seconds = began.elapsed().as_secs_f64();
+    let tally = load.stop()?.tally;
+    if !tally.is_clean() || tally.misses > 0 || operations == 0 {
+        return Err(Failure::new(format!("{} answered {shape:?} with {tally:?}", server.name)));
+    }
+    let (rate, busy) = (operations as f64 / seconds, cpu.as_secs_f64() / seconds);
+    Ok(Sample { cpu_us: cpu.as_secs_f64() * 1e6 / operations as f64, rate, busy })
+}
+
+/// Median, smallest and largest of a figure over the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one figure.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted = figures.into_iter().collect::<Vec<_>>();
+        sorted.sort_by(f64::total_cmp);
+        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        Self { median: f64::midpoint(low, high), min: sorted[0], max: sorted[sorted.len() - 1] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_stands_in_the_middle() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), Spread { median: 2.5, min: 1.0, max: 4.0 });
+        assert_eq!(Spread::of([7.0]), Spread { median: 7.0, min: 7.0, max: 7.0 });
+    }
+}

@@ -1,0 +1,139 @@
+use super::*;
+use crate::keys::KeySpace;
+
+fn pool(mix: Mix, dialect: Dialect, pipeline: usize) -> Pool {
+    Pool::random(mix, dialect, KeySpace::new(1000, 20, 1), pipeline, 11).expect("builds")
+}
+
+/// The reply of a right server to one batch, with the keys at `missing` left out.
+fn reply(pool: &Pool, batch: Batch, missing: &[usize]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (place, id) in batch.keys.iter().enumerate() {
+        if !missing.contains(&place) {
+            out.extend_from_slice(format!("VALUE key:{id:012} 0 20\r\n").as_bytes());
+            out.extend_from_slice(pool.keys.value(*id));
+            out.extend_from_slice(b"\r\n");
+        }
+        if (place + 1) % batch.keys_per_request == 0 {
+            out.extend_from_slice(b"END\r\n");
+        }
+    }
+    out
+}
+
+/// The tally when the reply comes in pieces of `piece` bytes.
+fn count(pool: &Pool, batch: Batch, reply: &[u8], piece: usize) -> Result<(Tally, bool), Garbled> {
+    let mut decoder = Decoder::new(pool, true);
+    decoder.expect(batch);
+    for bytes in reply.chunks(piece) {
+        decoder.feed(bytes)?;
+    }
+    Ok((decoder.tally, decoder.is_complete()))
+}
+
+#[test]
+fn every_split_gives_the_same_count() {
+    let pool = pool(Mix::MultiGet(3), Dialect::Memcached, 4);
+    let batch = pool.batches[0];
+    let bytes = reply(&pool, batch, &[1, 5, 8]);
+    let expected = Tally { replies: 4, hits: 9, misses: 3, ..Tally::default() };
+    for piece in 1..=bytes.len() {
+        assert_eq!(count(&pool, batch, &bytes, piece), Ok((expected, true)), "pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_batch_is_complete_only_with_its_last_byte() {
+    let pool = pool(Mix::Get, Dialect::Memcached, 2);
+    let batch = pool.batches[0];
+    let bytes = reply(&pool, batch, &[]);
+    for length in 1..bytes.len() {
+        let (_, complete) = count(&pool, batch, &bytes[..length], 7).expect("no garble");
+        assert!(!complete, "after {length} of {}", bytes.len());
+    }
+}
+
+#[test]
+fn one_wrong_byte_in_a_value_is_a_mismatch_wherever_it_stands() {
+    let pool = pool(Mix::Get, Dialect::Memcached, 1);
+    let batch = pool.batches[0];
+    let right = reply(&pool, batch, &[]);
+    let data = right.len() - 27..right.len() - 5; // value and its line end
+    for place in data {
+        let mut wrong = right.clone();
+        wrong[place] ^= 1;
+        for piece in [1, 3, wrong.len()] {
+            let expected = Tally { replies: 1, mismatches: 1, ..Tally::default() };
+            assert_eq!(count(&pool, batch, &wrong, piece), Ok((expected, true)), "byte {place}");
+        }
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_length_or_key_or_flags_is_a_mismatch() {
+    let pool = pool(Mix::Get, Dialect::Memcached, 1);
+    let batch = pool.batches[0];
+    let id = batch.keys[0];
+    for line in [
+        format!("VALUE key:{id:012} 0 4\r\nabcd\r\nEND\r\n"),
+        format!("VALUE key:{id:012} 0 0\r\n\r\nEND\r\n"),
+        format!("VALUE key:{:012} 0 20\r\n12345678901234567890\r\nEND\r\n", id + 1),
+        format!("VALUE key:{id:012} 1 20\r\n12345678901234567890\r\nEND\r\n"),
+        "VALUE other 0 3\r\nabc\r\nEND\r\n".to_owned(),
+    ] {
+        let (tally, complete) = count(&pool, batch, line.as_bytes(), 5).expect("no garble");
+        assert_eq!((tally.mismatches, tally.hits, tally.replies, complete), (1, 0, 1, true), "{line:?}");
+    }
+}
+
+#[test]
+fn a_value_sent_twice_is_a_mismatch() {
+    let pool = pool(Mix::MultiGet(2), Dialect::Memcached, 1);
+    let batch = *pool.batches.iter().find(|batch| batch.keys[0] != batch.keys[1]).expect("keys differ");
+    let mut bytes = reply(&pool, batch, &[1]);
+    let value = bytes[..bytes.len() - 5].to_vec();
+    bytes.splice(0..0, value);
+    let (tally, _) = count(&pool, batch, &bytes, 9).expect("no garble");
+    assert_eq!((tally.hits, tally.mismatches, tally.misses), (1, 1, 1));
+}
+
+#[test]
+fn error_replies_are_counted_and_end_their_request() {
+    for (mix, dialect, line) in [
+        (Mix::Get, Dialect::Memcached, "SERVER_ERROR busy\r\n"),
+        (Mix::Set, Dialect::Memcached, "NOT_STORED\r\n"),
+        (Mix::Set, Dialect::Memcached, "STORED\n"),
+        (Mix::Set, Dialect::Memcached, "+OK\r\n"),
+        (Mix::Set, Dialect::Redis, "-ERR no\r\n"),
+        (Mix::Incr, Dialect::Memcached, "CLIENT_ERROR cannot\r\n"),
+        (Mix::Incr, Dialect::Memcached, "\r\n"),
+    ] {
+        let pool = pool(mix, dialect, 1);
+        let expected = Tally { replies: 1, errors: 1, ..Tally::default() };
+        assert_eq!(count(&pool, pool.batches[0], line.as_bytes(), 4), Ok((expected, true)), "{line:?}");
+    }
+}
+
+#[test]
+fn one_line_replies_are_counted() {
+    for (mix, dialect, lines, hits, misses) in [
+        (Mix::Set, Dialect::Memcached, "STORED\r\nSTORED\r\n", 0, 0),
+        (Mix::Set, Dialect::Redis, "+OK\r\n+OK\r\n", 0, 0),
+        (Mix::Incr, Dialect::Memcached, "12\r\nNOT_FOUND\r\n", 1, 1),
+    ] {
+        let pool = pool(mix, dialect, 2);
+        let expected = Tally { replies: 2, hits, misses, ..Tally::default() };
+        for piece in 1..=lines.len() {
+            assert_eq!(count(&pool, pool.batches[0], lines.as_bytes(), piece), Ok((expected, true)));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_ends_the_load() {
+    let pool = pool(Mix::Get, Dialect::Memcached, 1);
+    let batch = pool.batches[0];
+    assert_eq!(count(&pool, batch, b"END\r\nEND\r\n", 3), Err(Garbled::Surplus));
+    assert_eq!(count(&pool, batch, &[b'x'; LINE_BYTES_MAX + 1], 100), Err(Garbled::LongLine));
+    assert_eq!(count(&pool, batch, b"VALUE key:000000000001 0 many\r\n", 64), Err(Garbled::BadValueLine));
+}

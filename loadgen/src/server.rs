@@ -1,0 +1,208 @@
+//! A server under load: started here, pinned, measured from the outside, and gone when its value is dropped, also when
+//! this program is killed.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::failure::{Failure, While};
+use crate::request::Dialect;
+
+/// A server that does not listen after this time has failed to start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a server may take to answer what it is asked about itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Data directories to remove when a signal ends this program.
+static DATA_DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// On a signal the servers die with us (their parent-death signal), their directories are removed here.
+pub fn clean_up_on_signals() -> Result<(), Failure> {
+    let clean = || {
+        for directory in DATA_DIRS.lock().iter().flat_map(|directories| directories.iter()) {
+            let _ = std::fs::remove_dir_all(directory); // we are leaving anyway
+        }
+        std::process::exit(130);
+    };
+    ctrlc::set_handler(clean).map_err(|error| Failure::new(format!("setting the signal handler: {error}")))
+}
+
+/// How to start a server: a command line in which `{port}` and `{dir}` (an empty directory on disk) are filled in.
+/// Words are separated by spaces; `""` stands for an empty word.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub name: String,
+    pub command: String,
+    pub dialect: Dialect,
+}
+
+impl Recipe {
+    pub fn new(name: &str, command: impl Into<String>, dialect: Dialect) -> Self {
+        Self { name: name.to_owned(), command: command.into(), dialect }
+    }
+
+    /// From `NAME=COMMAND`, a server that speaks memcached's language.
+    pub fn from_argument(text: &str) -> Result<Self, Failure> {
+        match text.split_once('=') {
+            Some((name, command)) if !name.is_empty() => Ok(Self::new(name, command, Dialect::Memcached)),
+            _ => Err(Failure::new(format!("--server takes NAME=COMMAND, not `{text}`"))),
+        }
+    }
+
+    fn words(&self, port: u16, directory: Option<&Path>) -> Vec<String> {
+        let directory = directory.map(|path| path.display().to_string()).unwrap_or_default();
+        let words = self.command.split_whitespace().map(|word| match word {
+            "\"\"" => String::new(),
+            word => word.replace("{port}", &port.to_string()).replace("{dir}", &directory),
+        });
+        words.collect()
+    }
+}
+
+/// A running server.
+pub struct Server {
+    pub name: String,
+    pub dialect: Dialect,
+    pub address: SocketAddr,
+    /// What it says about itself.
+    pub version: String,
+    child: Child,
+    directory: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts the server on `cpu`, with its data under `data_parent`, and waits until it answers.
+    pub fn start(recipe: &Recipe, cpu: usize, data_parent: &Path) -> Result<Self, Failure> {
+        let directory = if recipe.command.contains("{dir}") { Some(data_directory(data_parent)?) } else { None };
+        let port = free_port()?;
+        let words = recipe.words(port, directory.as_ref().map(TempDir::path));
+        // setpriv makes the kernel end the server with us; both wrappers exec, so the process id stays
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &cpu.to_string()])
+            .args(&words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .during(format_args!("starting {}", recipe.command))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (name, dialect, version) = (recipe.name.clone(), recipe.dialect, String::new());
+        let mut server = Self { name, dialect, address, version, child, directory };
+        server.wait_until_listening(&recipe.command)?;
+        server.version = server.ask_version()?;
+        Ok(server)
+    }
+
+    fn wait_until_listening(&mut self, command: &str) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().during("waiting for the server")? {
+                return Err(Failure::new(format!("`{command}` ended at once: {status}")));
+            }
+            if TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            if began.elapsed() > START_TIMEOUT {
+                return Err(Failure::new(format!("`{command}` does not listen on port {}", self.address.port())));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn ask_version(&self) -> Result<String, Failure> {
+        let mut stream = TcpStream::connect(self.address).during("asking for the version")?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).during("asking for the version")?;
+        let (question, prefix): (&[u8], _) = match self.dialect {
+            Dialect::Memcached => (b"version\r\nquit\r\n", "VERSION "),
+            Dialect::Redis => (b"INFO server\r\nQUIT\r\n", "redis_version:"),
+        };
+        stream.write_all(question).during("asking for the version")?;
+        for line in BufReader::new(stream.take(1 << 16)).lines() {
+            if let Some(version) = line.during("asking for the version")?.strip_prefix(prefix) {
+                return Ok(version.trim().to_owned());
+            }
+        }
+        Err(Failure::new(format!("{} does not say its version", self.name)))
+    }
+
+    /// CPU time of the whole process so far: every thread, io_uring's workers and threads that have ended included.
+    pub fn cpu_time(&self) -> Result<Duration, Failure> {
+        let stat = std::fs::read_to_string(self.proc("stat")).during("reading the server's CPU time")?;
+        let ticks = ticks(&stat).ok_or_else(|| Failure::new("/proc/PID/stat is not what it was"))?;
+        Ok(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
+    }
+
+    /// Memory of the process that is resident now.
+    pub fn resident_bytes(&self) -> Result<u64, Failure> {
+        let status = std::fs::read_to_string(self.proc("status")).during("reading the server's memory")?;
+        let kilobytes =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        kilobytes.map(|kilobytes: u64| kilobytes << 10).ok_or_else(|| Failure::new("/proc/PID/status has no VmRSS"))
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.child.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // both fail only when the process has ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let (Some(directory), Ok(mut directories)) = (&self.directory, DATA_DIRS.lock()) {
+            directories.retain(|path| path != directory.path());
+        }
+    }
+}
+
+/// utime + stime of a stat line. The command's name before them may hold spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+fn data_directory(parent: &Path) -> Result<TempDir, Failure> {
+    let directory = tempfile::Builder::new().prefix("loadgen-").tempdir_in(parent);
+    let directory = directory.during(format_args!("making a data directory in {}", parent.display()))?;
+    if let Ok(mut directories) = DATA_DIRS.lock() {
+        directories.push(directory.path().to_owned());
+    }
+    Ok(directory)
+}
+
+/// A port that nobody has right now.
+fn free_port() -> Result<u16, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("looking for a free port")?;
+    Ok(listener.local_addr().during("looking for a free port")?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_ticks_are_found_behind_any_name() {
+        let stat = "42 (a ) (b c) S 1 42 42 0 -1 4194560 1 2 3 4 70 30 5 6 20 0 1 0 100 1000 200";
+        assert_eq!(ticks(stat), Some(100));
+        assert_eq!(ticks("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn port_and_directory_are_filled_in() {
+        let recipe = Recipe::new("a", "server -p {port} --save \"\"  --dir={dir}/x", Dialect::Redis);
+        assert_eq!(recipe.words(7, Some(Path::new("/d"))), ["server", "-p", "7", "--save", "", "--dir=/d/x"]);
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_reported() {
+        let recipe = Recipe::new("a", "false {port}", Dialect::Memcached);
+        let failure = Server::start(&recipe, 0, Path::new("/nonexistent")).err().expect("fails").to_string();
+        assert!(failure.contains("ended at once"), "{failure}");
+    }
+}
