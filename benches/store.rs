@@ -30,7 +30,7 @@ struct Order {
 impl Order {
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 32) * self.items >> 32
+        ((self.state >> 32) * self.items) >> 32
     }
 }
 

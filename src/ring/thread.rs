@@ -138,7 +138,8 @@ impl RingThread {
 
     /// Serves until the server stops; then hands back the log's files.
     pub fn run(mut self) -> Option<LogDisk> {
-        let mut again = false;
+        // the first turn waits for nobody: what came due while no server ran is done at once
+        let mut again = true;
         loop {
             again = self.turn(!again);
             if self.stopping_since.is_some() && self.may_leave() {

@@ -119,6 +119,9 @@ impl Shard {
     #[must_use]
     pub fn new(id: u16, reader: Reader, writes: Option<Writes>, shared: Arc<Shared>) -> Self {
         assert!((id == 0) == writes.is_some(), "thread 0 and no other writes");
+        if let Some(writes) = &writes {
+            writes.publish(&shared);
+        }
         let limits = ParseLimits { item_bytes_max: shared.config.item_bytes_max };
         Self {
             id,
