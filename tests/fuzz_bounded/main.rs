@@ -2,6 +2,8 @@
 //! test. Each target's body is one function in a file of its own here, which `fuzz/fuzz_targets` includes.
 //! A failure prints its seed; run it again with `RINGSTORE_SEED=<seed>`.
 
+mod damaged_logs;
+mod log_recovery;
 mod parse;
 
 use rand::prelude::*;

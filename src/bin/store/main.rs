@@ -2,15 +2,17 @@
 //!
 //! Called by the name `memcached` (a link), the arguments are those of memcached.
 
+mod log_tools;
 mod memcached;
 mod options;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use log_tools::DumpForm;
 use options::{Personality, ServerArgs, Surroundings, Usage};
 use ringstore::config::ServerConfig;
 use ringstore::ring::{process, server};
@@ -31,6 +33,29 @@ enum Command {
     /// Run a server
     #[command(after_help = ADDSRV_HELP)]
     Addsrv(Box<ServerArgs>),
+    /// Read a server's log
+    #[command(after_help = log_tools::LOG_HELP, subcommand_required = true, arg_required_else_help = true)]
+    Log {
+        #[command(subcommand)]
+        tool: LogTool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum LogTool {
+    /// Print every set as `<index> <key> <value>`
+    Dump {
+        /// The data directory
+        dir: PathBuf,
+        /// Every entry with everything that is known about it, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every byte
+    Verify {
+        /// The data directory
+        dir: PathBuf,
+    },
 }
 
 const LINK_HELP: &str = "\
@@ -39,7 +64,9 @@ Under the name memcached (ln -s store memcached) the program takes memcached's c
 
   store addsrv                     a server on 127.0.0.1:11211, its log in ./ringstore.data
   store addsrv --no-log -m 4096    a cache of 4 GB
-  store addsrv --help              every option";
+  store addsrv --help              every option
+  store log dump DIR               every set that the log in DIR holds
+  store log verify DIR             check that log";
 
 const ADDSRV_HELP: &str = "\
 The server listens on 127.0.0.1 unless -l says otherwise: there is no password, so open it to a network you trust only.
@@ -66,6 +93,20 @@ impl From<process::ProcessError> for Failure {
     }
 }
 
+impl From<log_tools::ToolError> for Failure {
+    fn from(error: log_tools::ToolError) -> Self {
+        Self { sentence: error.to_string(), status: error.exit_code() }
+    }
+}
+
+fn run_log_tool(tool: &LogTool) -> Result<(), log_tools::ToolError> {
+    let out = std::io::stdout().lock();
+    match tool {
+        LogTool::Dump { dir, json } => log_tools::dump(dir, if *json { DumpForm::Json } else { DumpForm::Text }, out),
+        LogTool::Verify { dir } => log_tools::verify(dir, out),
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let name = arguments.first().map_or_else(|| OsString::from("store"), Clone::clone);
@@ -89,6 +130,7 @@ fn main() -> ExitCode {
             Ok(Cli { command: Command::Addsrv(options) }) => {
                 options.into_config(&around).map_err(Failure::from).and_then(serve)
             }
+            Ok(Cli { command: Command::Log { tool } }) => run_log_tool(&tool).map_err(Failure::from),
             Err(error) => return say(&error),
         },
     };

@@ -24,7 +24,7 @@ fn memcached(line: &str) -> Result<ServerConfig, String> {
 fn addsrv(line: &str) -> Result<ServerConfig, String> {
     let arguments = ["store", "addsrv"].into_iter().chain(line.split_whitespace());
     let cli = <crate::Cli as clap::Parser>::try_parse_from(arguments).map_err(|error| error.to_string())?;
-    let crate::Command::Addsrv(options) = cli.command;
+    let crate::Command::Addsrv(options) = cli.command else { panic!("no addsrv") };
     options.into_config(&around(Personality::Store)).map_err(|usage| usage.0)
 }
 

@@ -1,4 +1,4 @@
-//! The body of the log's fuzz target on a bounded number of damaged logs. Replay a failure with RINGSTORE_SEED.
+//! Damaged logs for the log's fuzz body: whole frames first, since random bytes hardly ever get past a checksum.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -6,8 +6,7 @@ use rand::{RngExt, SeedableRng};
 use ringstore::log::{Entry, Epoch, FileHeader, FrameBuilder, FrameStart, LogId, LogIndex, Position};
 use ringstore::time::{Expiry, Time};
 
-#[path = "fuzz_bounded/log_recovery.rs"]
-mod log_recovery;
+use super::log_recovery;
 
 /// One file of whole frames.
 fn small_log(rng: &mut StdRng) -> Vec<u8> {
