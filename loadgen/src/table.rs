@@ -56,8 +56,9 @@ pub fn print(results: &Results, json: bool, goal: impl Fn(usize, usize) -> Goal)
 fn markdown(results: &Results, goal: impl Fn(usize, usize) -> Goal) -> String {
     let mut out = heading(results);
     let peer = &results.servers[0].name;
-    out += &format!("\n| load | server | {peer} us/op | us/op | CPU ratio | goal | rate ratio | op/s |\n");
-    out += "|---|---|--:|--:|--:|--:|--:|--:|\n";
+    out +=
+        &format!("\n| load | server | {peer} us/op | us/op | CPU ratio | goal | {peer} op/s | op/s | rate ratio |\n");
+    out += "|---|---|--:|--:|--:|--:|--:|--:|--:|\n";
     for (event, result) in results.events.iter().enumerate() {
         let base = &result.entrants[0];
         for entrant in &result.entrants[1..] {
@@ -91,13 +92,14 @@ fn line(results: &Results, event: &EventResult, base: &EntrantResult, entrant: &
         Goal::None | Goal::NotRun => String::new(),
     };
     format!(
-        "| {} | {} | {} | {} | {ratio:.2} | {goal} | {:.2} | {:.0} |\n",
+        "| {} | {} | {} | {} | {ratio:.2} | {goal} | {:.0} | {:.0} | {:.2} |\n",
         event.title,
         results.servers[entrant.server].name,
         cost(base),
         cost(entrant),
-        entrant.rate.median / base.rate.median,
+        base.rate.median,
         entrant.rate.median,
+        entrant.rate.median / base.rate.median,
     )
 }
 
