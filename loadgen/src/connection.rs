@@ -87,7 +87,7 @@ pub async fn drive(stream: TcpStream, work: &Work) -> Result<(), Failure> {
             }
             if let Err(garbled) = decoder.feed(&buffer[..length]) {
                 let shown = buffer[..length.min(80)].escape_ascii();
-                return Err(Failure::new(format!("garbled reply ({garbled:?}) in: {shown}")));
+                return Err(Failure::wrong_reply(format!("garbled reply ({garbled:?}) in: {shown}")));
             }
         }
         work.finish(began, &decoder.tally);

@@ -1,21 +1,38 @@
-//! Why a load could not be run: the one error type of this crate. A reply that is wrong is not a failure but a count
-//! in the [`Tally`](crate::reply::Tally).
+//! Why a load ended early: the one error type of this crate. In `run` a wrong reply is no failure but a count in the
+//! [`Tally`](crate::reply::Tally), unless nothing after it can be understood.
 
+use std::process::ExitCode;
 use std::{fmt, io};
+
+/// Exit status when a reply was wrong.
+pub const EXIT_WRONG_REPLIES: u8 = 2;
 
 /// What could not be done, in words for the one who typed the command.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    what: String,
+    /// Whether the server is to blame: it answered, and wrongly.
+    wrong_reply: bool,
+}
 
 impl Failure {
     pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self { what: what.into(), wrong_reply: false }
+    }
+
+    /// The server answered what it must not.
+    pub fn wrong_reply(what: impl Into<String>) -> Self {
+        Self { what: what.into(), wrong_reply: true }
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        if self.wrong_reply { ExitCode::from(EXIT_WRONG_REPLIES) } else { ExitCode::FAILURE }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.what)
     }
 }
 
@@ -26,6 +43,6 @@ pub trait While<T> {
 
 impl<T, E: Into<io::Error>> While<T> for Result<T, E> {
     fn during(self, what: impl fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{what}: {}", error.into())))
+        self.map_err(|error| Failure::new(format!("{what}: {}", error.into())))
     }
 }

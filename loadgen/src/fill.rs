@@ -26,7 +26,7 @@ pub fn fill(
     let plan = Plan { server, connections: FILL_CONNECTIONS, threads: 1, cpus: cpus.to_vec(), budget, verify: true };
     let tally = Load::start(&plan, Arc::new(pool))?.join()?.tally;
     if !tally.is_clean() || tally.replies != u64::from(keys.count) {
-        return Err(Failure::new(format!("filling {} keys went wrong: {tally:?}", keys.count)));
+        return Err(Failure::wrong_reply(format!("filling {} keys went wrong: {tally:?}", keys.count)));
     }
     Ok(began.elapsed())
 }

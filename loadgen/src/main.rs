@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("loadgen: {failure}");
-            ExitCode::FAILURE
+            failure.exit_code()
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn measure(server: &Server, shape: Shape, pool: &Arc<Pool>, bench: &Bench) -
     let seconds = began.elapsed().as_secs_f64();
     let tally = load.stop()?.tally;
     if !tally.is_clean() || tally.misses > 0 || operations == 0 {
-        return Err(Failure::new(format!("{} answered {shape:?} with {tally:?}", server.name)));
+        return Err(Failure::wrong_reply(format!("{} answered {shape:?} with {tally:?}", server.name)));
     }
     let (rate, busy) = (operations as f64 / seconds, cpu.as_secs_f64() / seconds);
     Ok(Sample { cpu_us: cpu.as_secs_f64() * 1e6 / operations as f64, rate, busy })

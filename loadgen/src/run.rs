@@ -8,16 +8,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use crate::failure::{Failure, While};
+use crate::failure::{EXIT_WRONG_REPLIES, Failure, While};
 use crate::fill::fill;
 use crate::keys::KeySpace;
 use crate::load::{Load, Outcome, Plan};
 use crate::machine::{self, Machine};
 use crate::reply::Tally;
 use crate::request::{Dialect, Mix, Pool};
-
-/// Exit status when a reply was wrong.
-const EXIT_WRONG_REPLIES: u8 = 2;
 
 #[derive(Args)]
 pub struct RunArgs {
