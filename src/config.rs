@@ -22,7 +22,7 @@ pub const SEGMENT_BYTES: usize = 1 << 20;
 /// Entries per bucket of the store's index above which it grows; a bucket has eight slots.
 pub const STORE_BUCKET_LOAD: u64 = 6;
 /// Bytes of segments that one call of the store's housekeeping walks over at most: about a third of a millisecond.
-pub const STORE_MAINTAIN_BYTES: usize = 256 << 10;
+pub const STORE_MAINTAIN_BYTES: usize = 128 << 10;
 /// Bytes of segments walked to make room, for each byte reserved while free segments are short.
 pub const STORE_RECLAIM_FACTOR: usize = 16;
 /// Least and most bytes of segments walked by one reserve while free segments are short.

@@ -22,6 +22,8 @@ pub(super) type Tell<'a, 'b> = Option<&'a mut (dyn FnMut(&[u8], Gone) + 'b)>;
 
 /// With eviction, segments of a class up to here (three quarters live) are compacted before anything is evicted.
 const COMPACT_BEFORE_EVICT: usize = FULL * 3 / 4;
+/// Segments open for what is moved; marks that were prepared and not flushed are few.
+const SURVIVORS_MAX: usize = 4;
 /// Items whose index lines are fetched together.
 const BATCH: usize = 16;
 
@@ -62,8 +64,8 @@ pub(super) struct Reclaim {
     /// Bytes that eviction may still keep because they were read; what it drops adds to it.
     keep: usize,
     keep_max: usize,
-    /// Takes what is moved.
-    survivor: Option<usize>,
+    /// Take what is moved: one for each side of the flush marks, lest victims of two sides close each other's.
+    survivors: Vec<usize>,
     /// Cleared segments less segments taken for what was moved, since it was last positive.
     balance: i64,
     /// Dead bytes found meanwhile: when they come to more than a segment was not gained, clearing is in vain.
@@ -112,6 +114,7 @@ impl Reclaim {
     }
 
     pub fn check_invariants(&self) {
+        assert!(self.survivors.len() <= SURVIVORS_MAX);
         assert!(self.balance <= 0, "a gain that was not noticed");
     }
 }
@@ -320,17 +323,22 @@ impl Writer {
     /// A segment with room for an item that is moved. It must not change sides of any flush mark by that.
     pub(super) fn survivor_for(&mut self, unit: Unit, bytes: usize) -> Option<usize> {
         let time = self.shared.clock.time_of(unit);
-        if let Some(survivor) = self.reclaim.survivor {
-            let room = SEGMENT_BYTES - self.segments.get(survivor).used as usize;
-            if bytes <= room && self.era(self.birth_of(survivor)) == self.era(time) {
+        let era = self.era(time);
+        let open = self.reclaim.survivors.iter().position(|&survivor| self.era(self.birth_of(survivor)) == era);
+        if let Some(at) = open {
+            let survivor = self.reclaim.survivors[at];
+            if self.segments.get(survivor).used as usize + bytes <= SEGMENT_BYTES {
                 return Some(survivor);
             }
-            self.reclaim.survivor = None;
+            self.reclaim.survivors.swap_remove(at);
+            self.close(survivor);
+        } else if self.reclaim.survivors.len() == SURVIVORS_MAX {
+            let survivor = self.reclaim.survivors.remove(0);
             self.close(survivor);
         }
         let survivor = self.segments.take(1, Use::Open)?;
         self.shared.clock.bear(survivor, time, true);
-        self.reclaim.survivor = Some(survivor);
+        self.reclaim.survivors.push(survivor);
         self.reclaim.balance -= 1;
         Some(survivor)
     }
@@ -350,13 +358,16 @@ impl Writer {
         self.marks.iter().any(|&mark| mark > time)
     }
 
-    /// A survivor all of whose items are flushed takes no more.
-    pub(super) fn close_survivor_before(&mut self, point: u64) {
-        if let Some(survivor) = self.reclaim.survivor
-            && self.birth_of(survivor) < point
-        {
-            self.reclaim.survivor = None;
-            self.close(survivor);
+    /// Survivors all of whose items are flushed take no more.
+    pub(super) fn close_survivors_before(&mut self, point: u64) {
+        let mut at = 0;
+        while let Some(&survivor) = self.reclaim.survivors.get(at) {
+            if self.birth_of(survivor) < point {
+                self.reclaim.survivors.swap_remove(at);
+                self.close(survivor);
+            } else {
+                at += 1;
+            }
         }
     }
 }

@@ -222,7 +222,7 @@ impl Writer {
         }
         self.shared.clock.flush(point);
         self.marks.retain(|&mark| mark > point);
-        self.close_survivor_before(point);
+        self.close_survivors_before(point);
         for segment in 0..self.segments.len() {
             let s = self.segments.get(segment);
             if s.items == 0 {

@@ -89,7 +89,9 @@ fn what_is_moved_while_a_mark_is_open_stays_on_its_side() {
         let mut fill = |writer: &mut Writer, side: u8| {
             for n in 0..40_000_u32 {
                 let key = [&[side][..], &(n / 8).to_le_bytes()].concat();
-                set(writer, &key, &[side; 100]).expect("room");
+                if let Err(error) = set(writer, &key, &[side; 100]) {
+                    panic!("{error:?} at {n} of {side}: {:?}", writer.stats());
+                }
                 if rng.one_in(300) {
                     turn(writer, &mut reader);
                 }
