@@ -256,8 +256,8 @@ fn a_logged_evicting_store_is_a_map_that_forgets() {
 
 #[test]
 fn large_items_over_several_segments_come_and_go() {
-    let run = Run::new(Rng::seeded("large", 6), 64, false, false, 40, 6 << 20).run(400);
+    let run = Run::new(Rng::seeded("large", 6), 64, false, false, 40, 6 << 20).run(60);
     assert_eq!(run.refused, 0);
-    let run = Run::new(Rng::seeded("large evicting", 7), 24, true, false, 400, 6 << 20).run(400);
+    let run = Run::new(Rng::seeded("large evicting", 7), 24, true, false, 400, 6 << 20).run(60);
     assert!(run.writer.stats().evictions > 0, "nothing was evicted");
 }

@@ -146,3 +146,59 @@ fn stress() {
         race("stress evicting", 4 + round % 5, true, 3, 2_000_000, 2000 + round);
     }
 }
+
+/// One thread plays the writer and three readers in an order the seed decides: what a reader holds does not change,
+/// whatever the writer does, until that reader is quiescent.
+#[test]
+fn a_held_item_does_not_change_whatever_the_schedule() {
+    for evict in [false, true] {
+        let mut rng = Rng::seeded("schedule", 34);
+        let (mut writer, mut readers) = store(6, evict, 3);
+        let mut latest = vec![0; KEYS as usize];
+        let (mut version, mut held, mut refused) = (0, 0_u64, 0_u64);
+        for _ in 0..3000 {
+            let mut items = Vec::new();
+            for reader in &readers {
+                let key = rng.below(KEYS);
+                let name = key.to_le_bytes();
+                let item = reader.get(reader.hash(&name), &name, Seconds(100));
+                assert!(item.is_some() || evict || latest[key as usize] == 0, "key {key} was lost");
+                if let Some(item) = item {
+                    assert_eq!(version_of(key, item.value), latest[key as usize], "not the newest");
+                    items.push((key, item));
+                }
+            }
+            for _ in 0..rng.below(300) {
+                version += 1;
+                let key = rng.below(KEYS);
+                let mut value = Vec::new();
+                value_of(key, version, &mut value);
+                match writer.reserve(&put(&writer, &key.to_le_bytes(), &value, version)) {
+                    Ok(reserved) if rng.one_in(9) => writer.discard(reserved),
+                    Ok(reserved) => {
+                        writer.publish(reserved);
+                        latest[key as usize] = version;
+                    }
+                    Err(_) => refused += 1,
+                }
+                if rng.one_in(50) {
+                    writer.maintain(Seconds(100), false, &mut |_, _| ());
+                }
+            }
+            for (key, item) in items {
+                assert_eq!(version_of(key, item.value), item.cas, "key {key} changed in a reader's hands");
+                held += 1;
+            }
+            for reader in &mut readers {
+                match rng.below(8) {
+                    0 => reader.park(),
+                    1..5 => reader.quiesce(),
+                    _ => {}
+                }
+            }
+        }
+        println!("{held} items held, {refused} sets of {version} refused, {:?}", writer.stats());
+        assert!(held > 1000 && refused < version / 2);
+        writer.check_invariants();
+    }
+}
