@@ -161,11 +161,12 @@ impl Driver {
             if unsafe { self.ring.submission().push(sqe) }.is_ok() {
                 return;
             }
-            self.submit_all();
+            self.submit();
         }
     }
 
-    fn submit_all(&self) {
+    /// Hands everything queued to the kernel; completions wait for the next `enter`.
+    pub fn submit(&mut self) {
         match self.ring.submit() {
             Ok(_) => {}
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}

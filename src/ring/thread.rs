@@ -330,6 +330,10 @@ impl RingThread {
     fn sync_log(&mut self) {
         if let Some(descriptor) = self.disk.as_mut().and_then(|disk| disk.next_sync(self.now)) {
             self.driver.fdatasync(descriptor);
+            // the sync is made by a kernel worker that may share our core: it gets to start the disk before the replies
+            // are sent, so that both go on at once
+            self.driver.submit();
+            std::thread::yield_now();
         }
     }
 
