@@ -67,7 +67,7 @@ pub const BLOCKED_INPUT_BYTES_MAX: usize = 64 << 10;
 /// Room made in advance for a command that was announced; a larger one gets the rest as its bytes come.
 pub const INPUT_RESERVE_BYTES_MAX: usize = 1 << 20;
 /// Capacity a connection's input buffer may keep while it is empty.
-pub const IDLE_INPUT_BYTES_MAX: usize = 4 << 10;
+pub const IDLE_INPUT_BYTES_MAX: usize = 1 << 10;
 
 /// Prepared (appended, not yet committed) entries a leader holds before it stops reading from its clients (R11).
 pub const PREPARED_ENTRIES_MAX: usize = 64 << 10;

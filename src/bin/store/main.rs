@@ -122,13 +122,15 @@ fn main() -> ExitCode {
     };
     let done = match personality {
         Personality::Memcached => match memcached::read(arguments) {
-            Ok(memcached::Call::Serve(options)) => options.into_config(&around).map_err(Failure::from).and_then(serve),
+            Ok(memcached::Call::Serve(options)) => {
+                options.into_config(&around).map_err(Failure::from).and_then(|config| serve(personality, config))
+            }
             Ok(memcached::Call::Print(text)) => return print(&text),
             Err(error) => return say(&error),
         },
         Personality::Store => match Cli::try_parse_from(arguments) {
             Ok(Cli { command: Command::Addsrv(options) }) => {
-                options.into_config(&around).map_err(Failure::from).and_then(serve)
+                options.into_config(&around).map_err(Failure::from).and_then(|config| serve(personality, config))
             }
             Ok(Cli { command: Command::Log { tool } }) => run_log_tool(&tool).map_err(Failure::from),
             Err(error) => return say(&error),
@@ -146,19 +148,20 @@ fn main() -> ExitCode {
 }
 
 /// Starts the server and stays until it ends.
-fn serve(config: ServerConfig) -> Result<(), Failure> {
+fn serve(personality: Personality, config: ServerConfig) -> Result<(), Failure> {
+    trace_to_stderr(personality, config.verbosity);
     if let Some(directory) = &config.data_dir {
-        eprintln!("the log is in {}", directory.display());
+        tracing::info!("the log is in {}", directory.display());
     }
-    trace_to_stderr(config.verbosity);
     // the guard removes the pid file when the server has ended
     let _prepared = process::prepare(&config)?;
     server::run(config).map_err(|error| Failure { sentence: error.to_string(), status: error.exit_code() })
 }
 
-/// Events of the shell go to standard error: warnings always, the rest with `-v`.
-fn trace_to_stderr(verbosity: u8) {
-    let level = match verbosity {
+/// Events of the shell go to standard error: warnings always, more with each `-v`. A server of ours also says where it
+/// listens and what it has read; memcached is silent, and so are we under its name.
+fn trace_to_stderr(personality: Personality, verbosity: u8) {
+    let level = match verbosity + u8::from(personality == Personality::Store) {
         0 => tracing::Level::WARN,
         1 => tracing::Level::INFO,
         2 => tracing::Level::DEBUG,
