@@ -6,11 +6,11 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use memchr::memmem;
 
-/// How long any answer may take before the test fails.
+/// How long a server may be silent before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// More than this is sent by a thread of its own, so that answers are read meanwhile and neither side waits for ever.
 const SEND_ALONE_BYTES: usize = 32 << 10;
@@ -145,11 +145,10 @@ impl Client {
     /// Reads exactly `expect`; what comes after it stays unread.
     pub fn try_expect(&mut self, expect: &[u8]) -> Result<(), String> {
         let mut matched = 0;
-        let deadline = Instant::now() + PATIENCE;
         while matched < expect.len() {
             if self.unclaimed().is_empty() {
-                let got = self.fill(deadline.saturating_duration_since(Instant::now()));
-                let why = match got {
+                // silence is a failure, a long answer on a busy machine is none
+                let why = match self.fill(PATIENCE) {
                     Ok(0) => "the server closed the connection".to_owned(),
                     Ok(_) => continue,
                     Err(e) => format!("no answer: {e}"),
