@@ -371,11 +371,14 @@ impl Shard {
         effects.again |= !self.resumable.is_empty() || self.writes.as_ref().is_some_and(Writes::wants_turn);
         effects.forwards.append(&mut self.forwards);
         effects.shutdown |= std::mem::take(&mut self.shutdown);
-        let mut listed = std::mem::take(&mut self.listed);
-        for id in listed.drain(..) {
-            self.flush(id, effects);
+        // with frames the shell steps again at once: what that has to say leaves in the same send
+        if effects.frames.is_empty() {
+            let mut listed = std::mem::take(&mut self.listed);
+            for id in listed.drain(..) {
+                self.flush(id, effects);
+            }
+            self.listed = listed;
         }
-        self.listed = listed;
         self.shared.publish(self.id as usize, &self.counters);
     }
 
@@ -395,6 +398,8 @@ impl Shard {
         }
         if !conn.out.is_empty() {
             conn.sending = true;
+            // the shell hears of a send that succeeds at once when it next looks: it must not sleep before that
+            effects.again |= conn.blocked == Blocked::Output || conn.is_leaving();
             effects.sends.push((id, std::mem::take(&mut conn.out)));
         } else if conn.is_leaving() && conn.drained() {
             self.forget(id);

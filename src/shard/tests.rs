@@ -404,3 +404,48 @@ fn a_stopping_server_answers_what_it_has_received() {
     assert_eq!(world.said(), "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\nEND\r\n");
     assert!(world.clients[0].closed && world.shards[0].is_drained());
 }
+
+/// A server without a log, and one client of its.
+fn cache() -> World {
+    let mut world = World::new(1, 1, false);
+    world.connect(Vec::new());
+    world
+}
+
+impl World {
+    /// One step of the first thread, none of whose effects are carried out.
+    fn effects_of(&mut self, bytes: &[u8]) -> Effects {
+        let mut effects = Effects::default();
+        let inputs = [Input::Received { conn: ConnId(0), bytes }];
+        self.shards[0].step(self.now, inputs.into_iter(), &mut effects);
+        effects
+    }
+}
+
+/// The shell slept until the next tick before it noticed that a send had succeeded: every megabyte of a pipeline and
+/// every `quit` took a tenth of a second.
+#[test]
+fn the_shell_stays_awake_for_a_send_that_something_waits_for() {
+    let mut world = cache();
+    let value = "v".repeat(8000);
+    world.give(format!("set k 0 0 8000\r\n{value}\r\n").as_bytes());
+    assert!(!world.effects_of(b"get k\r\n").again, "nothing waits for this one");
+    let gets = world.effects_of(&b"get k\r\n".repeat(300));
+    assert!(!gets.again && gets.sends.is_empty(), "one is still in flight");
+    let mut world = cache();
+    world.give(format!("set k 0 0 8000\r\n{value}\r\n").as_bytes());
+    assert!(world.effects_of(&b"get k\r\n".repeat(300)).again, "more gets wait for it");
+    assert!(cache().effects_of(b"version\r\nquit\r\n").again, "the end of the connection waits for it");
+}
+
+/// Replies of a read left in a send of their own while the frame was written; those of the writes beside it then waited
+/// for that send, which the shell noticed a tick later.
+#[test]
+fn what_a_turn_answers_leaves_in_one_send() {
+    let mut world = one_client("");
+    let mut effects = world.effects_of(b"get a\r\nset b 0 0 1\r\n1\r\n");
+    assert!(effects.sends.is_empty(), "the frame is written first");
+    let upto = effects.frames.pop().expect("a frame").end;
+    world.shards[0].step(world.now, [Input::Persisted { upto }].into_iter(), &mut effects);
+    assert_eq!(effects.sends, [(ConnId(0), b"END\r\nSTORED\r\n".to_vec())]);
+}

@@ -138,3 +138,16 @@ fn the_process_id_is_written_where_asked() {
         assert!(!path.exists(), "the file goes with the process");
     }
 }
+
+#[test]
+fn a_connection_ends_as_soon_as_its_last_answer_has_left() {
+    let server = Server::start(Shape::NoLog);
+    let began = Instant::now();
+    for _ in 0..50 {
+        let mut client = server.connect();
+        client.send("version\r\nquit\r\n");
+        client.expect("VERSION 1.6.45\r\n");
+        client.closed();
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "50 connections took {:?}", began.elapsed());
+}
