@@ -48,7 +48,8 @@ impl Mailboxes {
         assert!(self.boxes[thread].ring.set(ring).is_ok(), "a thread registers once");
     }
 
-    /// The ring to call so that `thread` looks into its mailbox, unless it was called already.
+    /// The ring to call so that `thread` looks into its mailbox, unless it was called already. One that has no ring yet
+    /// looks by itself when it has.
     #[must_use]
     pub fn to_call(&self, thread: usize) -> Option<RawFd> {
         let mailbox = &self.boxes[thread];
@@ -69,7 +70,7 @@ impl Mailboxes {
         std::mem::swap(&mut *lock(&mailbox.mail), mail);
     }
 
-    /// A thread could not be called; the next one who puts tries again.
+    /// A thread could not be called; the next one who puts tries again, and the thread looks at its next tick.
     pub fn call_failed(&self, thread: usize) {
         self.boxes[thread].called.store(false, Ordering::Release);
     }
@@ -99,4 +100,22 @@ impl Mailboxes {
 
 fn lock(mail: &Mutex<Mail>) -> MutexGuard<'_, Mail> {
     mail.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_called_once_until_it_looks() {
+        let boxes = Mailboxes::new(2);
+        assert_eq!(boxes.to_call(1), None, "it has no ring yet");
+        boxes.register(1, 7);
+        assert_eq!(boxes.to_call(1), Some(7), "not having been called before does not count as a call");
+        assert_eq!(boxes.to_call(1), None);
+        boxes.take(1, &mut Mail::default());
+        assert_eq!(boxes.to_call(1), Some(7));
+        boxes.call_failed(1);
+        assert_eq!(boxes.to_call(1), Some(7));
+    }
 }

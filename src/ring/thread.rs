@@ -129,7 +129,8 @@ impl RingThread {
             used: Vec::new(),
             effects: Effects::default(),
             mail: Mail::default(),
-            mail_came: false,
+            // what was put here before this thread could be called
+            mail_came: true,
             connections_seen: 0,
             stopping_since: None,
             now: clock::now(),
@@ -203,6 +204,8 @@ impl RingThread {
     fn on_tick(&mut self) {
         self.driver.tick(&TICK);
         self.events.push(Event::Ticked);
+        // in case the kernel had no memory for somebody's call
+        self.mail_came = true;
         if self.acceptor.is_paused() {
             if !self.is_full() && self.stopping_since.is_none() {
                 self.acceptor.resume(&mut self.driver);
