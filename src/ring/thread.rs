@@ -326,8 +326,9 @@ impl RingThread {
                 self.buffers.give_back(bid);
             }
             self.buffers.publish();
-            self.sockets.feed_starved(&mut self.driver);
         }
+        // whatever turn their buffers went in: all are with the kernel again
+        self.sockets.feed_starved(&mut self.driver);
     }
 
     fn sync_log(&mut self) {
