@@ -238,10 +238,7 @@ impl RingThread {
             self.shared.gauges.curr_connections.fetch_sub(1, Relaxed);
             return self.refuse(&socket);
         }
-        let Some(socket) = self.adopt(socket) else {
-            self.shared.gauges.curr_connections.fetch_sub(1, Relaxed);
-            return;
-        };
+        let socket = self.adopt(socket);
         let conn = self.sockets.insert(&mut self.driver, socket);
         self.connections_seen += 1;
         let number = self.connections_seen * self.shared.config.threads as u64 + self.id as u64;
@@ -262,19 +259,14 @@ impl RingThread {
         }
     }
 
-    /// Makes an accepted descriptor the ring's.
-    fn adopt(&mut self, socket: OwnedFd) -> Option<Socket> {
-        if !self.fixed_files {
-            return Some(Socket::Plain(socket.into_raw_fd()));
-        }
+    /// Makes an accepted descriptor the ring's. Past the table's end, where a storm of closes and connects may lead, it
+    /// stays a plain one.
+    fn adopt(&mut self, socket: OwnedFd) -> Socket {
         let slot = self.sockets.next_slot();
-        match self.driver.register_file(slot, socket.as_raw_fd()) {
-            Ok(()) => Some(Socket::Fixed(slot)),
-            Err(error) => {
-                tracing::warn!(%error, slot, "a connection could not be registered with the ring");
-                None
-            }
+        if self.fixed_files && self.driver.register_file(slot, socket.as_raw_fd()).is_ok() {
+            return Socket::Fixed(slot);
         }
+        Socket::Plain(socket.into_raw_fd())
     }
 
     fn take_mail(&mut self) {
