@@ -184,14 +184,16 @@ fn raise_core_files() -> io::Result<()> {
     Ok(setrlimit(Resource::Core, Rlimit { current: hard, maximum: hard })?)
 }
 
-/// Locks present and future memory. The limit goes first: what is mapped after root has been given up counts against it.
+/// Locks present and future memory as it is touched: the store reserves address space for all of the machine's memory,
+/// and without `MCL_ONFAULT` mapping it would fill it. The limit goes first: what is mapped after root has been given up
+/// counts against it.
 fn lock_memory() -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
     }
     // rustix has no mlockall
     // SAFETY: mlockall takes no pointers; it changes where pages may live, not what they hold.
-    match unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } {
+    match unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
