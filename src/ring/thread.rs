@@ -297,22 +297,22 @@ impl RingThread {
 
     /// Lets the shard take what there is; then the log, until both are at rest.
     fn step(&mut self) {
-        self.shard_step();
+        let Self { shard, buffers, used, events, effects, now, .. } = self;
+        shard.step(*now, events.drain(..).map(|event| event.into_input(buffers, used)), effects);
+        self.give_buffers_back();
         if self.disk.is_none() {
             return;
         }
         while !self.effects.frames.is_empty() {
-            let Self { disk, effects, events, .. } = self;
+            let Self { shard, disk, buffers, used, events, effects, now, .. } = self;
             let disk = disk.as_mut().expect("just looked");
             disk.append(&mut effects.frames, |event| events.push(Event::from(event)));
-            self.shard_step();
+            shard.step_on(*now, events.drain(..).map(|event| event.into_input(buffers, used)), effects);
         }
         self.sync_log();
     }
 
-    fn shard_step(&mut self) {
-        let Self { shard, buffers, used, events, effects, now, .. } = self;
-        shard.step(*now, events.drain(..).map(|event| event.into_input(buffers, used)), effects);
+    fn give_buffers_back(&mut self) {
         if !self.used.is_empty() {
             for bid in self.used.drain(..) {
                 self.buffers.give_back(bid);

@@ -147,8 +147,23 @@ impl Shard {
         }
     }
 
-    /// One turn: everything it brought is parsed, looked up and executed together.
+    /// One turn: everything it brought is parsed, looked up and executed together; then the store is kept in order.
     pub fn step<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
+        self.take(now, inputs, effects);
+        if let Some(writes) = &mut self.writes {
+            writes.maintain(now);
+        }
+        self.end_turn(effects);
+    }
+
+    /// The rest of a turn, after its frames were appended. Housekeeping is not done again: what it finds makes frames
+    /// too, and so a turn would not end before nothing is found any more.
+    pub fn step_on<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
+        self.take(now, inputs, effects);
+        self.end_turn(effects);
+    }
+
+    fn take<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
         self.detailed = self.shared.detail.is_on();
         let mut batch = feed::emptied(std::mem::take(&mut self.spare));
         for input in inputs {
@@ -164,7 +179,6 @@ impl Shard {
         self.execute(now, &mut batch);
         self.spare = feed::emptied(batch);
         self.resume(now);
-        self.end_turn(now, effects);
     }
 
     fn on_rare(&mut self, now: Time, input: Input<'_>, effects: &mut Effects) {
@@ -359,9 +373,8 @@ impl Shard {
         self.counters.count(Counter::ListenDisabled);
     }
 
-    fn end_turn(&mut self, now: Time, effects: &mut Effects) {
+    fn end_turn(&mut self, effects: &mut Effects) {
         if let Some(writes) = &mut self.writes {
-            writes.maintain(now);
             writes.end_turn(&mut effects.frames);
             writes.publish(&self.shared);
         }

@@ -51,6 +51,8 @@ struct World {
     forwards: Vec<OwnedWrite>,
     answers: Vec<Vec<Answer>>,
     frames: VecDeque<Frame>,
+    /// Where the log ends.
+    written: Position,
     now: Time,
 }
 
@@ -89,6 +91,7 @@ impl World {
             forwards: Vec::new(),
             answers: (0..threads).map(|_| Vec::new()).collect(),
             frames: VecDeque::new(),
+            written: Position(0),
             now: START,
         }
     }
@@ -147,6 +150,7 @@ impl World {
     }
 
     fn carry_out(&mut self, id: usize, effects: Effects) {
+        self.written = effects.frames.last().map_or(self.written, |frame| frame.end);
         self.frames.extend(effects.frames);
         self.forwards.extend(effects.forwards);
         for answer in effects.answers {
@@ -448,4 +452,33 @@ fn what_a_turn_answers_leaves_in_one_send() {
     let upto = effects.frames.pop().expect("a frame").end;
     world.shards[0].step(world.now, [Input::Persisted { upto }].into_iter(), &mut effects);
     assert_eq!(effects.sends, [(ConnId(0), b"END\r\nSTORED\r\n".to_vec())]);
+}
+
+/// Housekeeping ran in every step of a turn. What it found made a frame, the frame made another step: a turn that began
+/// to sweep expired items did nothing else before it had swept them all, and on a full disk it never ended.
+#[test]
+fn a_turn_ends_although_there_is_more_to_sweep() {
+    let mut world = one_client("");
+    for batch in 0..40 {
+        let sets: String = (0..500).map(|i| format!("set k{batch}-{i} 0 1 400 noreply\r\n{}\r\n", "v".repeat(400))).collect();
+        world.give(sets.as_bytes());
+        world.persist();
+    }
+    world.now = world.now.after(crate::time::Duration::from_seconds(5));
+    for full in [true, false] {
+        let mut effects = Effects::default();
+        let mut written = world.written;
+        world.shards[0].step(world.now, std::iter::empty(), &mut effects);
+        let mut steps = 0;
+        while !effects.frames.is_empty() {
+            steps += 1;
+            assert!(steps < 4, "the turn goes on");
+            let end = effects.frames.drain(..).next_back().expect("a frame").end;
+            let said = if full { Input::Refused { written } } else { Input::Persisted { upto: end } };
+            written = if full { written } else { end };
+            world.shards[0].step_on(world.now, [said].into_iter(), &mut effects);
+        }
+        assert!(steps > 0, "something has expired");
+        world.written = written;
+    }
 }
