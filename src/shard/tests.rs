@@ -482,3 +482,39 @@ fn a_turn_ends_although_there_is_more_to_sweep() {
         world.written = written;
     }
 }
+
+impl World {
+    /// A turn in which the disk takes nothing.
+    fn refuse(&mut self) {
+        let written = self.written;
+        self.step(Vec::new());
+        assert!(!self.frames.is_empty(), "there was nothing to refuse");
+        self.frames.clear();
+        self.step(vec![Input::Refused { written }]);
+        self.written = written;
+    }
+}
+
+/// A flush that came due while the disk was full was forgotten; one that was refused came all the same.
+#[test]
+fn a_full_disk_keeps_the_flush_that_is_due_and_no_other() {
+    let mut world = one_client("set a 0 0 1\r\n1\r\nflush_all 10\r\n");
+    world.persist();
+    let written = world.written;
+    world.give(b"flush_all 5\r\n");
+    world.frames.clear();
+    world.step(vec![Input::Refused { written }]);
+    world.written = written;
+    assert_eq!(world.said(), "STORED\r\nOK\r\nSERVER_ERROR out of memory storing object\r\n");
+    world.now = world.now.after(crate::time::Duration::from_seconds(7));
+    world.give(b"get a\r\n");
+    assert_eq!(world.said(), "VALUE a 0 1\r\n1\r\nEND\r\n", "the flush that was refused does not come");
+    world.now = world.now.after(crate::time::Duration::from_seconds(7));
+    world.refuse();
+    world.give(b"get a\r\n");
+    assert_eq!(world.said(), "VALUE a 0 1\r\n1\r\nEND\r\n");
+    world.step(Vec::new());
+    world.persist();
+    world.give(b"get a\r\n");
+    assert_eq!(world.said(), "END\r\n", "it comes as soon as there is space");
+}

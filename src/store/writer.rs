@@ -212,6 +212,12 @@ impl Writer {
         FlushMark(mark)
     }
 
+    /// Takes a mark back: there will be no flush with it.
+    #[allow(clippy::needless_pass_by_value, reason = "a mark is used once")]
+    pub fn flush_discard(&mut self, mark: FlushMark) {
+        self.marks.retain(|&other| other != mark.0);
+    }
+
     /// Hides everything older than the mark, for everybody, at once. `Stats::items` follows at once, memory comes back
     /// with `maintain`.
     #[allow(clippy::needless_pass_by_value, reason = "a mark is used once")]

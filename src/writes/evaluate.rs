@@ -70,7 +70,7 @@ impl Writes {
                 }
                 Pending::Delete(deleted) if **deleted == *key => return None,
                 Pending::Touch(of, expiry) if **of == *key => touched = touched.or(Some(*expiry)),
-                Pending::Delete(_) | Pending::Touch(..) | Pending::Flush(_) | Pending::Nothing => {}
+                Pending::Delete(_) | Pending::Touch(..) | Pending::Flush(..) | Pending::FlushAt(_) => {}
             }
         }
         if self.prepared.flushes() {

@@ -261,24 +261,24 @@ impl Writes {
             return Reply::Ok;
         }
         let time = Seconds(Expiry::from_exptime(delay, now.seconds()).raw());
-        self.flush_at = Some(time);
+        let before = self.flush_at.replace(time);
         self.last_index.0 += 1;
         if let Some(log) = &mut self.log {
             log.push(now, self.last_index, &Entry::FlushAt { time });
-            self.prepared.push(self.last_index, None, Pending::Nothing);
+            self.prepared.push(self.last_index, None, Pending::FlushAt(before));
         }
         Reply::Ok
     }
 
     fn flush_now(&mut self, now: Time) {
-        self.flush_at = None;
+        let before = self.flush_at.take();
         self.last_index.0 += 1;
         let mark = self.store.flush_prepare();
         match &mut self.log {
             None => self.store.flush(mark),
             Some(log) => {
                 log.push(now, self.last_index, &Entry::Flush);
-                self.prepared.push(self.last_index, None, Pending::Flush(mark));
+                self.prepared.push(self.last_index, None, Pending::Flush(mark, before));
             }
         }
     }
@@ -343,8 +343,8 @@ impl Writes {
             }
             // never out of memory: an item without room for an expiry was prepared as a put
             Pending::Touch(key, expiry) => drop(store.touch(hash, &key, expiry)),
-            Pending::Flush(mark) => store.flush(mark),
-            Pending::Nothing => {}
+            Pending::Flush(mark, _) => store.flush(mark),
+            Pending::FlushAt(_) => {}
         });
         self.answer(commit, answers);
     }
@@ -361,8 +361,16 @@ impl Writes {
         let log = self.log.as_mut().expect("only a log refuses");
         let last = log.refuse(written);
         self.last_index = last;
-        let store = &mut self.store;
-        self.prepared.discard_after(last, |reserved| store.discard(reserved));
+        let Self { prepared, store, flush_at, .. } = self;
+        prepared.discard_after(last, |pending| match pending {
+            Pending::Put(reserved) => store.discard(reserved),
+            Pending::Flush(mark, before) => {
+                store.flush_discard(mark);
+                *flush_at = before;
+            }
+            Pending::FlushAt(before) => *flush_at = before,
+            Pending::Delete(_) | Pending::Touch(..) => {}
+        });
         // they keep their places: a connection's answers leave in the order of its commands
         for waiting in self.waiting.iter_mut().rev().take_while(|w| w.index > last) {
             waiting.reply = Reply::Line(reply::OUT_OF_MEMORY_STORING);

@@ -5,15 +5,17 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::log::LogIndex;
 use crate::store::{FlushMark, KeyHash, Reserved};
-use crate::time::Expiry;
+use crate::time::{Expiry, Seconds};
 
 /// What commit will apply.
 pub enum Pending {
     Put(Reserved),
     Delete(Box<[u8]>),
     Touch(Box<[u8]>, Expiry),
-    Flush(FlushMark),
-    Nothing,
+    /// A flush, and what was due later before it.
+    Flush(FlushMark, Option<Seconds>),
+    /// A flush for later, and what was due before it.
+    FlushAt(Option<Seconds>),
 }
 
 struct Slot {
@@ -73,7 +75,7 @@ impl Prepared {
         if let Some(last) = self.queue.back() {
             assert!(index.0 == last.index.0 + 1, "prepared entries are consecutive");
         }
-        if matches!(pending, Pending::Flush(_)) {
+        if matches!(pending, Pending::Flush(..)) {
             self.flush = Some(index);
         }
         let previous = hash.and_then(|hash| self.newest.insert(hash.0, index));
@@ -112,7 +114,7 @@ impl Prepared {
     }
 
     /// Takes back all entries after `last`, newest first.
-    pub fn discard_after(&mut self, last: LogIndex, mut discard: impl FnMut(Reserved)) {
+    pub fn discard_after(&mut self, last: LogIndex, mut discard: impl FnMut(Pending)) {
         while self.queue.back().is_some_and(|slot| slot.index > last) {
             let slot = self.queue.pop_back().expect("it was there");
             let first = self.queue.front().map_or(slot.index, |s| s.index);
@@ -122,12 +124,10 @@ impl Prepared {
                     None => self.newest.remove(&hash.0),
                 };
             }
-            if let Pending::Put(reserved) = slot.pending {
-                discard(reserved);
-            }
+            discard(slot.pending);
         }
         self.flush =
-            self.queue.iter().rev().find(|slot| matches!(slot.pending, Pending::Flush(_))).map(|slot| slot.index);
+            self.queue.iter().rev().find(|slot| matches!(slot.pending, Pending::Flush(..))).map(|slot| slot.index);
     }
 
     pub fn check_invariants(&self, last_index: LogIndex) {
