@@ -62,6 +62,8 @@ pub const BATCH_COMMANDS_MAX: usize = 64;
 
 /// Unanswered writes of one connection at which its next command waits.
 pub const UNFINISHED_WRITES_MAX: u32 = 1024;
+/// The same for commands whose answer carries a value, which may be as large as `-I` allows.
+pub const UNFINISHED_VALUES_MAX: u32 = 16;
 /// Input a blocked connection may hold before it is no longer read.
 pub const BLOCKED_INPUT_BYTES_MAX: usize = 64 << 10;
 /// Room made in advance for a command that was announced; a larger one gets the rest as its bytes come.

@@ -116,6 +116,12 @@ impl Conn {
         }
     }
 
+    /// Whether the write at hand, whose answer carries a value, must wait: answers are kept until their turn.
+    #[must_use]
+    pub const fn wait_of_get_and_touch(&self) -> Blocked {
+        if self.unfinished >= config::UNFINISHED_VALUES_MAX { Blocked::Write } else { self.wait_of_write() }
+    }
+
     /// Whether what it waited for has come.
     #[must_use]
     pub const fn may_resume(&self) -> bool {

@@ -35,10 +35,13 @@ impl Shard {
             return;
         }
         let wait = match op.ask {
-            Ask::Write { .. } => match conn.wait_of_write() {
-                Blocked::No if full => Blocked::Prepared,
-                wait => wait,
-            },
+            Ask::Write { ref write, .. } => {
+                let wait = match write {
+                    Write::GetAndTouch { .. } => conn.wait_of_get_and_touch(),
+                    _ => conn.wait_of_write(),
+                };
+                if wait == Blocked::No && full { Blocked::Prepared } else { wait }
+            }
             // it says nothing, so it need not wait for its turn
             Ask::Refuse { reply: None, .. } => Blocked::No,
             _ => conn.wait_of_read(),

@@ -518,3 +518,29 @@ fn a_full_disk_keeps_the_flush_that_is_due_and_no_other() {
     world.give(b"get a\r\n");
     assert_eq!(world.said(), "END\r\n", "it comes as soon as there is space");
 }
+
+#[test]
+fn a_refused_get_and_touch_is_one_line_whatever_its_keys() {
+    let mut world = one_client("set a 0 100 1\r\n1\r\nset b 0 100 1\r\n2\r\n");
+    world.persist();
+    let written = world.written;
+    world.give(b"gat 10 a b\r\n");
+    world.frames.clear();
+    world.step(vec![Input::Refused { written }]);
+    assert_eq!(world.said(), "STORED\r\nSTORED\r\nSERVER_ERROR out of memory storing object\r\n");
+}
+
+/// A thousand answers with a value in each waited for the disk: a gigabyte for one client.
+#[test]
+fn few_values_wait_for_the_disk() {
+    let mut world = one_client("set a 0 100 1\r\n1\r\n");
+    world.persist();
+    world.give(&b"gat 100 a\r\n".repeat(1000));
+    let mut rounds = 0;
+    while !world.frames.is_empty() {
+        world.persist();
+        rounds += 1;
+    }
+    assert!(rounds >= 1000 / 16, "all were evaluated in {rounds} turns");
+    assert_eq!(world.said(), format!("STORED\r\n{}", "VALUE a 0 1\r\n1\r\nEND\r\n".repeat(1000)));
+}

@@ -37,6 +37,13 @@ struct Waiting {
     index: LogIndex,
     origin: Origin,
     reply: Reply,
+    /// The answer goes on with that to the next key of the same command.
+    goes_on: bool,
+}
+
+/// What a write is answered that came to nothing: one line for each command, however many keys it has.
+fn out_of_memory(goes_on: bool) -> Reply {
+    if goes_on { Reply::Bytes(Vec::new()) } else { Reply::Line(reply::OUT_OF_MEMORY_STORING) }
 }
 
 /// The write path of one server.
@@ -136,7 +143,7 @@ impl Writes {
         if self.prepared.is_empty() {
             return Some(reply);
         }
-        self.waiting.push_back(Waiting { index: self.last_index, origin, reply });
+        self.waiting.push_back(Waiting { index: self.last_index, origin, reply, goes_on: write.goes_on() });
         None
     }
 
@@ -203,7 +210,7 @@ impl Writes {
             }
             Err(StoreError::OutOfMemory) => {
                 counters.count(Counter::StoreNoMemory);
-                Reply::Line(reply::OUT_OF_MEMORY_STORING)
+                out_of_memory(write.goes_on())
             }
         }
     }
@@ -373,7 +380,7 @@ impl Writes {
         });
         // they keep their places: a connection's answers leave in the order of its commands
         for waiting in self.waiting.iter_mut().rev().take_while(|w| w.index > last) {
-            waiting.reply = Reply::Line(reply::OUT_OF_MEMORY_STORING);
+            waiting.reply = out_of_memory(waiting.goes_on);
             waiting.index = last;
             shared.gauges.log_refused.fetch_add(1, Relaxed);
         }

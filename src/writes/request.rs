@@ -89,6 +89,12 @@ impl<'a> Write<'a> {
 }
 
 impl Write<'_> {
+    /// Whether its answer is only a part of a command's: another key follows.
+    #[must_use]
+    pub const fn goes_on(&self) -> bool {
+        matches!(self, Self::GetAndTouch { last: false, .. })
+    }
+
     /// Bytes it carries, a little more for the rest of it included.
     #[must_use]
     pub const fn bytes(&self) -> u32 {
