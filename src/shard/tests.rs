@@ -12,7 +12,7 @@ use super::{Effects, Input, Shard};
 use crate::config::{Fsync, ServerConfig};
 use crate::conn::ConnId;
 use crate::log::{Epoch, LogIndex, Position};
-use crate::stats::{ConnRecord, Shared};
+use crate::stats::{ConnRecord, Counter, Shared};
 use crate::store::{self, Region, StoreConfig};
 use crate::time::{NANOS, Time};
 use crate::writes::{Answer, Frame, LogStart, OwnedWrite, Writes};
@@ -543,4 +543,25 @@ fn few_values_wait_for_the_disk() {
     }
     assert!(rounds >= 1000 / 16, "all were evaluated in {rounds} turns");
     assert_eq!(world.said(), format!("STORED\r\n{}", "VALUE a 0 1\r\n1\r\nEND\r\n".repeat(1000)));
+}
+
+#[test]
+fn items_are_counted_as_by_memcached() {
+    let mut world = cache();
+    for (command, items) in [
+        ("set n 0 0 1\r\n9\r\n", 1),
+        ("incr n 0\r\n", 0),
+        ("incr n 1\r\n", 1),
+        ("decr n 9\r\n", 0),
+        ("touch n 100\r\n", 0),
+        ("append n 0 0 1\r\n1\r\n", 1),
+        ("set m 0 0 1\r\n1\r\ngat 100 m\r\n", 1),
+    ] {
+        let before = world.shards[0].shared.total(Counter::TotalItems);
+        world.give(command.as_bytes());
+        assert_eq!(world.shards[0].shared.total(Counter::TotalItems) - before, items, "{command}");
+    }
+    let total = |counter| world.shards[0].shared.total(counter);
+    assert_eq!((total(Counter::CmdGet), total(Counter::GetHits)), (0, 0), "a get-and-touch is no get");
+    assert_eq!((total(Counter::CmdTouch), total(Counter::TouchHits)), (2, 2));
 }

@@ -34,6 +34,8 @@ pub enum Change {
         bits: ItemBits,
         cas: Option<u64>,
         value: ValueOf,
+        /// memcached writes over the item it has and counts no other.
+        in_place: bool,
     },
     Delete,
     Touch {
@@ -133,7 +135,7 @@ fn alive(mut item: Item<'_>, touched: Option<Expiry>, now: Seconds) -> Option<It
 }
 
 fn put(flags: u32, expiry: Expiry) -> Decision {
-    let change = Change::Put { flags, expiry, bits: ItemBits::default(), cas: None, value: ValueOf::Request };
+    let change = Change::Put { flags, expiry, bits: ItemBits::default(), cas: None, value: ValueOf::Request, in_place: false };
     Decision { change, reply: Reply::Stored }
 }
 
@@ -173,12 +175,12 @@ fn joined(item: &Item<'_>, first: &[u8], second: &[u8], scratch: &mut Vec<u8>) -
     scratch.clear();
     scratch.extend_from_slice(first);
     scratch.extend_from_slice(second);
-    kept(item, Reply::Stored)
+    kept(item, Reply::Stored, false)
 }
 
-fn kept(item: &Item<'_>, reply: Reply) -> Decision {
+fn kept(item: &Item<'_>, reply: Reply, in_place: bool) -> Decision {
     let (flags, expiry, bits) = (item.flags, item.expiry, item.bits);
-    Decision { change: Change::Put { flags, expiry, bits, cas: None, value: ValueOf::Scratch }, reply }
+    Decision { change: Change::Put { flags, expiry, bits, cas: None, value: ValueOf::Scratch, in_place }, reply }
 }
 
 fn delete(found: bool, counters: &mut Counters) -> Decision {
@@ -218,7 +220,8 @@ fn arithmetic(
     scratch.extend_from_slice(itoa::Buffer::new().format(new).as_bytes());
     let blanks = item.value.len().saturating_sub(scratch.len()).min(BLANKS.len());
     scratch.extend_from_slice(&BLANKS[..blanks]);
-    kept(item, Reply::Number(new))
+    let in_place = scratch.len() == item.value.len();
+    kept(item, Reply::Number(new), in_place)
 }
 
 fn touch(current: Option<&Item<'_>>, expiry: Expiry, scratch: &mut Vec<u8>, counters: &mut Counters) -> Decision {
@@ -236,7 +239,8 @@ fn touch(current: Option<&Item<'_>>, expiry: Expiry, scratch: &mut Vec<u8>, coun
     scratch.clear();
     scratch.extend_from_slice(item.value);
     let (flags, bits, cas) = (item.flags, item.bits, Some(item.cas));
-    Decision { change: Change::Put { flags, expiry, bits, cas, value: ValueOf::Scratch }, reply: Reply::Touched }
+    let change = Change::Put { flags, expiry, bits, cas, value: ValueOf::Scratch, in_place: true };
+    Decision { change, reply: Reply::Touched }
 }
 
 /// `cas`: whether a cas id is wanted, and if so whether the server gives them out.
@@ -248,15 +252,12 @@ fn get_and_touch(
     scratch: &mut Vec<u8>,
     counters: &mut Counters,
 ) -> Decision {
-    counters.count(Counter::CmdGet);
+    // memcached counts it as a touch and not as a get
     let touched = touch(current, expiry, scratch, counters);
     let mut text = Vec::new();
     if let Some(item) = current {
-        counters.count(Counter::GetHits);
         let cas = cas.map(|enabled| if enabled { item.cas } else { 0 });
         reply::value(&mut text, item.key, item.flags, item.value, cas);
-    } else {
-        counters.count(Counter::GetMisses);
     }
     if last {
         reply::end(&mut text);

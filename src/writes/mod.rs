@@ -183,14 +183,14 @@ impl Writes {
         let decision = self.evaluate(now.seconds(), hash, write, counters);
         let done = match decision.change {
             Change::None => Ok(()),
-            Change::Put { flags, expiry, bits, cas, value } => {
+            Change::Put { flags, expiry, bits, cas, value, in_place } => {
                 let scratch = std::mem::take(&mut self.scratch);
                 let value = value.of(write).unwrap_or(&scratch);
                 let cas_or_next = cas.unwrap_or(self.last_index.0 + 1);
                 let put = Put { hash, key, flags, expiry, cas: cas_or_next, bits, value: [value, &[]] };
                 let done = self.put(now, &put, cas);
                 self.scratch = scratch;
-                done.inspect(|()| counters.count(Counter::TotalItems))
+                done.inspect(|()| counters.add(Counter::TotalItems, u64::from(!in_place)))
             }
             Change::Delete => {
                 self.delete(now, hash, key, Removed::Deleted);
