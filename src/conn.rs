@@ -145,6 +145,14 @@ impl Conn {
         self.closing || (self.ended && matches!(self.blocked, Blocked::No))
     }
 
+    /// Whether it holds the beginning of a get line, the only line that may be as long without its end.
+    #[must_use]
+    pub fn is_in_long_line(&self) -> bool {
+        self.pending.len() > config::LINE_BYTES_MAX
+            && self.need == self.pending.len() + 1
+            && matches!(self.pending[0], b'g' | b' ')
+    }
+
     /// Whether everything that was asked for has been answered and sent.
     #[must_use]
     pub const fn drained(&self) -> bool {

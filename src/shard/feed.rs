@@ -1,5 +1,7 @@
 //! From bytes to operations: parses what a connection sent and gathers the turn's commands into one batch.
 
+use memchr::memchr;
+
 use super::{Shard, Write};
 use crate::config;
 use crate::conn::{Blocked, ConnId};
@@ -93,6 +95,11 @@ impl Shard {
             let room = conn.need.min(config::INPUT_RESERVE_BYTES_MAX).saturating_sub(conn.pending.len());
             conn.pending.reserve(room.max(bytes.len()));
         }
+        let length = conn.pending.len() + bytes.len();
+        if conn.is_in_long_line() && length <= config::GET_LINE_BYTES_MAX && memchr(b'\n', bytes).is_none() {
+            // megabytes may come byte by byte: only what is new is searched for the line's end
+            conn.need = length + 1;
+        }
         conn.pending.extend_from_slice(bytes);
         if conn.blocked == Blocked::No && conn.pending.len() >= conn.need {
             self.feed_pending(now, id);
@@ -108,6 +115,12 @@ impl Shard {
         conn.need = 0;
         let mut batch = Batch::new();
         let consumed = self.feed(now, id, &source, &mut batch);
+        if consumed == 0 && self.goes_on(id) {
+            // a part of a command and nothing else: it stays where it is, as its bytes may come one by one
+            let conn = self.conns[id.0 as usize].as_mut().expect("it goes on");
+            conn.pending = source;
+            return;
+        }
         // kept before the execution, which replaces it by more when it has to stop
         self.keep(id, &source[consumed..]);
         self.execute(now, &mut batch);
@@ -247,6 +260,10 @@ impl Shard {
                 }
             };
             self.push_op(now, Op { conn: id, hash, ask, rest, verb }, batch);
+            if batch.is_empty() && !self.goes_on(id) {
+                // the batch was executed as far as it went, and the rest of the line is kept
+                return;
+            }
             if let Some(following) = next {
                 verb = match (get.touch, with_cas) {
                     (None, false) => Verb::Get,

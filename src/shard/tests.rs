@@ -565,3 +565,30 @@ fn items_are_counted_as_by_memcached() {
     assert_eq!((total(Counter::CmdGet), total(Counter::GetHits)), (0, 0), "a get-and-touch is no get");
     assert_eq!((total(Counter::CmdTouch), total(Counter::TouchHits)), (2, 2));
 }
+
+/// Each piece of a long line was a reason to copy and to search all of it again: minutes of a thread for one client.
+#[test]
+fn a_long_line_may_come_in_small_pieces() {
+    let mut world = cache();
+    let key = "k".repeat(250);
+    let line = format!("get {}\r\n", vec![key.as_str(); 15_000].join(" "));
+    let began = std::time::Instant::now();
+    for piece in line.as_bytes().chunks(500) {
+        world.give(piece);
+    }
+    assert_eq!(world.said(), "END\r\n");
+    assert!(began.elapsed().as_secs() < 3, "it took {:?}", began.elapsed());
+}
+
+#[test]
+fn a_get_of_much_more_than_may_be_held_goes_on_key_by_key() {
+    let mut world = cache();
+    let value = "v".repeat(8000);
+    world.give(format!("set k 0 0 8000\r\n{value}\r\n").as_bytes());
+    assert_eq!(world.said(), "STORED\r\n");
+    let hits = world.shards[0].shared.total(Counter::GetHits);
+    world.give(format!("get {}\r\nversion\r\n", ["k"; 1000].join(" ")).as_bytes());
+    assert_eq!(world.shards[0].shared.total(Counter::GetHits) - hits, 1000);
+    let said = world.said();
+    assert!(said.ends_with("END\r\nVERSION 1.6.45\r\n") && said.matches("VALUE k 0 8000\r\n").count() == 1000);
+}
