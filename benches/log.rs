@@ -3,15 +3,23 @@
 mod support;
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringstore::config::Fsync;
 use ringstore::log::{Entry, Epoch, FileHeader, FrameBuilder, FrameStart, LogId, LogIndex, Position, Recovery, Step};
-use ringstore::time::{Expiry, Time};
+use ringstore::ring::disk::{self, DataDir, LogFiles, LogWriter};
+use ringstore::ring::memory;
+use ringstore::store::{self, StoreConfig};
+use ringstore::time::{Expiry, Seconds, Time};
+use ringstore::writes::Writes;
+use tempfile::TempDir;
 
 /// Entries of the log that is read back.
 const REPLAYED: u64 = 1_000_000;
 /// Entries in each of its frames.
 const REPLAYED_BATCH: u64 = 16;
+const NOW: Seconds = Seconds(1);
 /// What is in memory at a time, as in a server.
 const READ_BYTES: usize = ringstore::config::LOG_READ_BYTES;
 
@@ -25,11 +33,11 @@ const fn start(position: Position, first_index: LogIndex) -> FrameStart {
 
 /// One turn: begin, push its entries, checksum, take the buffer back.
 fn append(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("log/append-100-bytes");
+    let mut group = criterion.benchmark_group("log/append/100-bytes");
     let value = [b'v'; 100];
     for batch in [1u64, 16, 256] {
         group.throughput(Throughput::Elements(batch));
-        group.bench_function(batch.to_string(), |bencher| {
+        group.bench_function(format!("batch-{batch}"), |bencher| {
             let mut builder = FrameBuilder::new();
             let (mut position, mut index) = (Position(0), LogIndex(1));
             bencher.iter(|| {
@@ -47,11 +55,9 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A file of small sets: keys of 16 bytes, values of 32.
-fn small_log() -> Vec<u8> {
+/// The frames of a log of small sets: keys of 16 bytes, values of 32.
+fn small_frames(mut take: impl FnMut(&[u8])) {
     let (mut position, mut index) = (Position(0), LogIndex(1));
-    let header = FileHeader { log_id: LogId(1), position, index, epoch: Epoch(1), time: Time(1) };
-    let mut bytes = header.encode().to_vec();
     let mut builder = FrameBuilder::new();
     while index.0 <= REPLAYED {
         builder.begin(start(position, index));
@@ -62,10 +68,30 @@ fn small_log() -> Vec<u8> {
         }
         let frame = builder.take();
         position.0 += frame.len() as u64;
-        bytes.extend_from_slice(&frame);
+        take(&frame);
         builder.reuse(frame);
     }
+}
+
+/// The same as one file's bytes.
+fn small_log() -> Vec<u8> {
+    let header =
+        FileHeader { log_id: LogId(1), position: Position(0), index: LogIndex(1), epoch: Epoch(1), time: Time(1) };
+    let mut bytes = header.encode().to_vec();
+    small_frames(|frame| bytes.extend_from_slice(frame));
     bytes
+}
+
+/// The same as a data directory.
+fn small_directory() -> TempDir {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory can be made");
+    let files = LogFiles::new(DataDir::open(dir.path()).expect("it is new"));
+    let (mut log, _) = disk::recover(files, Fsync::Never, LogId(1), &mut |_, _, _| Ok(())).expect("it is empty");
+    small_frames(|frame| {
+        log.append([frame]).expect("the disk has room");
+    });
+    log.finish().expect("the disk works");
+    dir
 }
 
 /// Judges and decodes the whole log; the callback looks at every key and value.
@@ -89,12 +115,52 @@ fn replay(bytes: &[u8]) -> u64 {
     }
 }
 
+/// What a server's start does with its data directory: files into a store. The log in the end, to be dropped unmeasured.
+fn start_server(dir: &TempDir) -> (Writes, LogWriter<LogFiles>) {
+    let (writer, _) = store::create(StoreConfig {
+        memory_bytes: 1 << 30,
+        address_bytes: 64 << 30,
+        evict: false,
+        item_bytes_max: 1 << 20,
+        hash_seed: 1,
+        readers: 1,
+        region: &mut memory::region,
+    })
+    .expect("address space");
+    let mut writes = Writes::new(writer, true);
+    let files = LogFiles::new(DataDir::open(dir.path()).expect("nobody else has it open"));
+    let (log, recovered) =
+        disk::recover(files, Fsync::Never, LogId(1), &mut |_, index, entry| writes.replay(NOW, index, entry))
+            .expect("a whole log");
+    assert_eq!(recovered.entries, REPLAYED);
+    (writes, log)
+}
+
 fn recover(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("log/replay");
-    let bytes = small_log();
-    assert_eq!(replay(&bytes), REPLAYED);
     group.throughput(Throughput::Elements(REPLAYED)).sample_size(10);
-    group.bench_function("1M-small-entries", |bencher| bencher.iter(|| replay(black_box(&bytes))));
+    let mut bytes = Vec::new();
+    group.bench_function("decode-1M", |bencher| {
+        if bytes.is_empty() {
+            bytes = small_log();
+            assert_eq!(replay(&bytes), REPLAYED);
+        }
+        bencher.iter(|| replay(black_box(&bytes)));
+    });
+    let mut dir = None;
+    group.bench_function("files-into-store-1M", |bencher| {
+        let dir = dir.get_or_insert_with(small_directory);
+        bencher.iter_custom(|times| {
+            let mut sum = Duration::ZERO;
+            for _ in 0..times {
+                let began = Instant::now();
+                let started = start_server(dir);
+                sum += began.elapsed();
+                drop(started);
+            }
+            sum
+        });
+    });
     group.finish();
 }
 

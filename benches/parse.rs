@@ -10,7 +10,7 @@ mod support;
 const LIMITS: ParseLimits = ParseLimits { item_bytes_max: 1 << 20 };
 
 /// One of each command, as clients send them.
-const COMMANDS: [(&str, &str); 18] = [
+const COMMANDS: [(&str, &str); 25] = [
     ("get", "get user:1000042\r\n"),
     ("gets", "gets user:1000042\r\n"),
     ("gat", "gat 3600 user:1000042\r\n"),
@@ -28,6 +28,13 @@ const COMMANDS: [(&str, &str); 18] = [
     ("touch", "touch user:1000042 3600\r\n"),
     ("flush_all", "flush_all 10 noreply\r\n"),
     ("stats", "stats settings\r\n"),
+    ("version", "version\r\n"),
+    ("verbosity", "verbosity 1\r\n"),
+    ("cache_memlimit", "cache_memlimit 1024\r\n"),
+    ("lru_crawler", "lru_crawler metadump all\r\n"),
+    ("slabs", "slabs automove 1\r\n"),
+    ("quit", "quit\r\n"),
+    ("shutdown", "shutdown graceful\r\n"),
     ("unknown", "frobnicate user:1000042\r\n"),
 ];
 
@@ -57,7 +64,7 @@ fn parse_all(input: &[u8]) -> usize {
 }
 
 fn commands(c: &mut Criterion) {
-    let mut group = c.benchmark_group("parse");
+    let mut group = c.benchmark_group("parse/command");
     for (name, text) in COMMANDS {
         group.bench_function(name, |b| b.iter(|| parse_all(black_box(text.as_bytes()))));
     }
@@ -66,7 +73,7 @@ fn commands(c: &mut Criterion) {
 
 /// A whole receive buffer of one command: the cost of one request when clients pipeline.
 fn pipelined(c: &mut Criterion) {
-    let mut group = c.benchmark_group("pipelined");
+    let mut group = c.benchmark_group("parse/pipelined");
     for (name, text) in COMMANDS.iter().filter(|(name, _)| matches!(*name, "get" | "set" | "delete" | "incr")) {
         const REQUESTS: usize = 64;
         let input = text.repeat(REQUESTS);
@@ -77,12 +84,12 @@ fn pipelined(c: &mut Criterion) {
 }
 
 fn multiget(c: &mut Criterion) {
-    let mut group = c.benchmark_group("multiget");
+    let mut group = c.benchmark_group("parse/multiget");
     for keys in [2, 10, 100] {
         let words: String = (0..keys).map(|n| format!(" user:{}", 1_000_000 + n)).collect();
         let input = format!("get{words}\r\n");
         group.throughput(Throughput::Elements(keys));
-        group.bench_with_input(BenchmarkId::from_parameter(keys), &input, |b, input| {
+        group.bench_with_input(BenchmarkId::from_parameter(format!("{keys}-keys")), &input, |b, input| {
             b.iter(|| parse_all(black_box(input.as_bytes())));
         });
     }
@@ -91,7 +98,7 @@ fn multiget(c: &mut Criterion) {
 
 /// Input that ends within a command: what it costs to find that out, once per receive.
 fn split(c: &mut Criterion) {
-    let mut group = c.benchmark_group("split");
+    let mut group = c.benchmark_group("parse/split");
     let large = format!("set user:1000042 0 0 100000\r\n{}", "x".repeat(16 << 10));
     for (name, input) in [
         ("line", "get user:10000"),
@@ -104,7 +111,7 @@ fn split(c: &mut Criterion) {
 }
 
 fn encode(c: &mut Criterion) {
-    let mut group = c.benchmark_group("encode");
+    let mut group = c.benchmark_group("parse/encode");
     let mut out = Vec::with_capacity(4096);
     let mut bench = |name: &str, encode: &dyn Fn(&mut Vec<u8>)| {
         group.bench_function(name, |b| {

@@ -2,16 +2,21 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{Criterion, Throughput};
 use ringstore::ring::memory;
 use ringstore::store::{ItemBits, KeyHash, Put, Reader, StoreConfig, Writer, create};
 use ringstore::time::{Expiry, Seconds};
 
 const NOW: Seconds = Seconds(1);
-const SIZES: [u64; 2] = [1_000_000, 10_000_000];
+const SIZES: [(&str, u64); 2] = [("1M", 1_000_000), ("10M", 10_000_000)];
 const BATCHES: [usize; 3] = [1, 16, 64];
+/// Sets between two rounds of housekeeping: a turn is some batches.
+const TURN_SETS: u64 = 256;
+/// An item's bytes beside its value, for the size of a store that must be full: key and header.
+const ITEM_BYTES: u64 = 24;
 
 type Key = [u8; 16];
 
@@ -91,76 +96,124 @@ fn get_batch(reader: &Reader, order: &mut Order, keys: &mut [(Key, KeyHash)]) ->
     keys.iter().map(|(key, hash)| reader.get(*hash, key, NOW).map_or(0, |item| item.value[0] as usize)).sum()
 }
 
-fn gets(criterion: &mut Criterion, items: u64, value_bytes: usize, range: u64, name: &str) {
-    let (_writer, reader) = filled(items, &vec![b'v'; value_bytes]);
-    let mut group = criterion.benchmark_group(format!("store/get/{name}/{value_bytes}"));
+/// One batch of sets with the keys that `next` names, and the housekeeping of a turn now and then.
+fn set_batch(
+    (writer, reader): &mut (Writer, Reader),
+    mut next: impl FnMut() -> u64,
+    keys: &mut [(Key, KeyHash)],
+    value: &[u8],
+    done: &mut u64,
+) {
+    let alone = keys.len() == 1;
+    for (name, hash) in keys.iter_mut() {
+        *name = key(next());
+        *hash = reader.hash(name);
+        if !alone {
+            reader.prefetch(*hash);
+        }
+    }
+    if !alone {
+        for (_, hash) in keys.iter() {
+            reader.prefetch_item(*hash);
+        }
+    }
+    for (key, hash) in keys.iter() {
+        set(writer, *hash, key, value);
+    }
+    *done += keys.len() as u64;
+    if *done >= TURN_SETS {
+        *done = 0;
+        turn(writer, reader);
+    }
+}
+
+/// How large a store is, and what it is called.
+#[derive(Clone, Copy)]
+struct Size {
+    name: &'static str,
+    items: u64,
+    value_bytes: usize,
+}
+
+impl Size {
+    fn group(self, verb: &str) -> String {
+        format!("store/{verb}/{}/{}-bytes", self.name, self.value_bytes)
+    }
+
+    fn value(self) -> Vec<u8> {
+        vec![b'v'; self.value_bytes]
+    }
+}
+
+/// One benchmark for each size of a batch. The store is made by the first that is not filtered out: millions of items take
+/// seconds.
+fn batches(
+    criterion: &mut Criterion,
+    group: &str,
+    make: impl Fn() -> (Writer, Reader),
+    mut run: impl FnMut(&mut (Writer, Reader), &mut [(Key, KeyHash)]),
+) {
+    let mut group = criterion.benchmark_group(group);
+    let mut store = None;
     for batch in BATCHES {
-        group.throughput(Throughput::Elements(batch as u64));
-        let mut order = Order { state: 1, items: range };
         let mut keys = vec![(Key::default(), KeyHash(0)); batch];
-        group.bench_function(BenchmarkId::from_parameter(batch), |b| {
-            b.iter(|| black_box(get_batch(&reader, &mut order, &mut keys)));
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(format!("batch-{batch}"), |b| {
+            let store = store.get_or_insert_with(&make);
+            b.iter(|| run(store, &mut keys));
         });
     }
     group.finish();
 }
 
-fn sets(criterion: &mut Criterion, items: u64, value_bytes: usize, evict: bool) {
-    let value = vec![b'v'; value_bytes];
-    let (mut writer, mut reader) =
-        if evict { make(items * (value_bytes as u64 + 24), true) } else { filled(items, &value) };
-    let kind = if evict { "evict" } else { "overwrite" };
-    let mut group = criterion.benchmark_group(format!("store/{kind}/{items}/{value_bytes}"));
-    let mut fresh = 0;
-    if evict {
-        // full before it is measured
-        while writer.stats().evictions == 0 {
-            fresh += 1;
-            let key = key(fresh);
-            set(&mut writer, reader.hash(&key), &key, &value);
-            if fresh % 64 == 0 {
-                turn(&mut writer, &mut reader);
-            }
+fn gets(criterion: &mut Criterion, size: Size) {
+    let mut order = Order { state: 1, items: size.items };
+    let make = || filled(size.items, &size.value());
+    batches(criterion, &size.group("get"), make, |(_, reader), keys| {
+        black_box(get_batch(reader, &mut order, keys));
+    });
+}
+
+/// Sets of keys that are there.
+fn sets(criterion: &mut Criterion, size: Size) {
+    let (value, mut order, mut done) = (size.value(), Order { state: 1, items: size.items }, 0);
+    let make = || filled(size.items, &value);
+    batches(criterion, &size.group("set"), make, |store, keys| {
+        set_batch(store, || order.next(), keys, &value, &mut done);
+    });
+}
+
+/// Sets of new keys into a store that has no room for them.
+fn evictions(criterion: &mut Criterion, size: Size) {
+    let (value, fresh, mut done) = (size.value(), Cell::new(0), 0);
+    let next = || {
+        fresh.set(fresh.get() + 1);
+        fresh.get()
+    };
+    let make = || {
+        let mut store = make(size.items * (size.value_bytes as u64 + ITEM_BYTES), true);
+        let (mut keys, mut done) = (vec![(Key::default(), KeyHash(0)); 64], 0);
+        while store.0.stats().evictions == 0 {
+            set_batch(&mut store, &next, &mut keys, &value, &mut done);
         }
-    }
-    for batch in BATCHES {
-        group.throughput(Throughput::Elements(batch as u64));
-        let mut order = Order { state: 1, items };
-        let mut keys = vec![(Key::default(), KeyHash(0)); batch];
-        group.bench_function(BenchmarkId::from_parameter(batch), |b| {
-            b.iter(|| {
-                for (name, hash) in &mut keys {
-                    fresh += 1;
-                    *name = key(if evict { fresh } else { order.next() });
-                    *hash = reader.hash(name);
-                    reader.prefetch(*hash);
-                }
-                if batch > 1 {
-                    for (_, hash) in &keys {
-                        reader.prefetch_item(*hash);
-                    }
-                }
-                for (key, hash) in &keys {
-                    set(&mut writer, *hash, key, &value);
-                }
-                // a turn is some batches
-                if fresh % 256 < batch as u64 {
-                    turn(&mut writer, &mut reader);
-                }
-            });
-        });
-    }
-    group.finish();
+        store
+    };
+    batches(criterion, &size.group("evict"), make, |store, keys| {
+        set_batch(store, &next, keys, &value, &mut done);
+    });
 }
 
 fn main() {
     let mut criterion = support::criterion().configure_from_args();
-    gets(&mut criterion, 1000, 100, 1000, "near");
-    for items in SIZES {
+    gets(&mut criterion, Size { name: "near", items: 1000, value_bytes: 100 });
+    // whether it works shows with a hundredth of the items too
+    let divisor = if support::is_test() { 100 } else { 1 };
+    for (name, items) in SIZES {
         for value_bytes in [32, 100] {
-            gets(&mut criterion, items, value_bytes, items, &items.to_string());
-            sets(&mut criterion, items, value_bytes, false);
-            sets(&mut criterion, items, value_bytes, true);
+            let size = Size { name, items: items / divisor, value_bytes };
+            gets(&mut criterion, size);
+            sets(&mut criterion, size);
+            evictions(&mut criterion, size);
         }
     }
     criterion.final_summary();

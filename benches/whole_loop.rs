@@ -66,8 +66,7 @@ impl Loopback {
         };
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a TCP option");
-        let mut loopback =
-            Self { stream, received: Vec::new(), server: Some(server), _prepared: prepared, _dir: dir };
+        let mut loopback = Self { stream, received: Vec::new(), server: Some(server), _prepared: prepared, _dir: dir };
         for round in rounds(MULTIGET_KEYS, set) {
             loopback.turn(&round);
         }

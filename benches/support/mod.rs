@@ -1,5 +1,6 @@
 //! What every bench shares: criterion's settings, and the profiler behind `--profile-time`.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -18,10 +19,17 @@ const PROFILER_VARIABLE: &str = "BENCH_PROFILER";
 /// `BENCH_PROFILER=none` leaves the process to a profiler from outside.
 pub fn criterion() -> Criterion {
     let criterion = Criterion::default();
-    if std::env::var_os(PROFILER_VARIABLE).is_some_and(|value| value == "none") {
+    if env::var_os(PROFILER_VARIABLE).is_some_and(|value| value == "none") {
         return criterion;
     }
     criterion.with_profiler(FlameGraph { running: None })
+}
+
+/// Whether each benchmark runs only once, to see that it works: criterion's rule, which it keeps to itself.
+#[allow(dead_code, reason = "not every bench is so large that it must be smaller then")]
+pub fn is_test() -> bool {
+    let has = |flag: &str| env::args().any(|argument| argument == flag);
+    has("--test") || !has("--bench")
 }
 
 struct FlameGraph {
