@@ -95,31 +95,29 @@ impl Conn {
     /// Whether the command at hand must wait, given that it is not a write.
     #[must_use]
     pub const fn wait_of_read(&self) -> Blocked {
-        if self.unfinished > 0 {
-            Blocked::Write
-        } else if self.out.len() >= config::OUTPUT_BYTES_MAX {
-            Blocked::Output
-        } else {
-            Blocked::No
-        }
+        self.wait(1)
     }
 
     /// Whether the write at hand must wait. Writes pipeline, up to a bound.
     #[must_use]
     pub const fn wait_of_write(&self) -> Blocked {
-        if self.unfinished >= config::UNFINISHED_WRITES_MAX {
+        self.wait(config::UNFINISHED_WRITES_MAX)
+    }
+
+    /// Whether the write at hand, whose answer carries a value, must wait: answers are kept until their turn.
+    #[must_use]
+    pub const fn wait_of_get_and_touch(&self) -> Blocked {
+        self.wait(config::UNFINISHED_VALUES_MAX)
+    }
+
+    const fn wait(&self, unfinished_max: u32) -> Blocked {
+        if self.unfinished >= unfinished_max {
             Blocked::Write
         } else if self.out.len() >= config::OUTPUT_BYTES_MAX {
             Blocked::Output
         } else {
             Blocked::No
         }
-    }
-
-    /// Whether the write at hand, whose answer carries a value, must wait: answers are kept until their turn.
-    #[must_use]
-    pub const fn wait_of_get_and_touch(&self) -> Blocked {
-        if self.unfinished >= config::UNFINISHED_VALUES_MAX { Blocked::Write } else { self.wait_of_write() }
     }
 
     /// Whether what it waited for has come.

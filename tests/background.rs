@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringstore::config::{Fsync, ServerConfig};
+use ringstore::config::ServerConfig;
 use ringstore::ring::process::{Signal, announce_failure, announce_ready, prepare, wait_for_signal};
 
 /// How long the server takes to start: the call must not return before.
@@ -132,34 +132,5 @@ fn root_is_given_up_for_good() {
 }
 
 fn config(pid_file: &str) -> ServerConfig {
-    ServerConfig {
-        listen: Vec::new(),
-        port_file: None,
-        unix_socket: None,
-        unix_mask: 0o700,
-        threads: 1,
-        memory_bytes: 64 << 20,
-        evict: true,
-        connections_max: 16,
-        maxconns_fast: true,
-        item_bytes_max: 1 << 20,
-        backlog: 16,
-        requests_per_event: 20,
-        prefix_delimiter: b':',
-        verbosity: 0,
-        cas: true,
-        shutdown_command: false,
-        flush_command: true,
-        dump_command: true,
-        watch_command: true,
-        idle_timeout_seconds: 0,
-        data_dir: None,
-        fsync: Fsync::Never,
-        pid_file: Some(pid_file.into()),
-        user: None,
-        daemon: true,
-        core_files: false,
-        lock_memory: false,
-        accepted: Vec::new(),
-    }
+    ServerConfig { connections_max: 16, pid_file: Some(pid_file.into()), daemon: true, ..ServerConfig::default() }
 }

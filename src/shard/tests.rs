@@ -460,7 +460,8 @@ fn what_a_turn_answers_leaves_in_one_send() {
 fn a_turn_ends_although_there_is_more_to_sweep() {
     let mut world = one_client("");
     for batch in 0..40 {
-        let sets: String = (0..500).map(|i| format!("set k{batch}-{i} 0 1 400 noreply\r\n{}\r\n", "v".repeat(400))).collect();
+        let sets: String =
+            (0..500).map(|i| format!("set k{batch}-{i} 0 1 400 noreply\r\n{}\r\n", "v".repeat(400))).collect();
         world.give(sets.as_bytes());
         world.persist();
     }

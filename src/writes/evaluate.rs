@@ -135,7 +135,8 @@ fn alive(mut item: Item<'_>, touched: Option<Expiry>, now: Seconds) -> Option<It
 }
 
 fn put(flags: u32, expiry: Expiry) -> Decision {
-    let change = Change::Put { flags, expiry, bits: ItemBits::default(), cas: None, value: ValueOf::Request, in_place: false };
+    let change =
+        Change::Put { flags, expiry, bits: ItemBits::default(), cas: None, value: ValueOf::Request, in_place: false };
     Decision { change, reply: Reply::Stored }
 }
 
