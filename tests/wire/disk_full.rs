@@ -1,12 +1,11 @@
 //! A disk that takes no more (D4): writes are refused, reads go on, nothing acknowledged is lost, and with space again
-//! everything works again. The full disk is a limit on the size of the process's files: the kernel then refuses in the
-//! middle of a write, as a file system does.
+//! everything works again. The full disk is a limit of no bytes on the size of the process's files, as a larger one would
+//! leave room in another file of the log. It holds for the file that standard error goes to as well.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use crate::client::Client;
-use crate::server::{Launch, Shape, is_ours, log_file};
+use crate::server::{Launch, Shape, is_ours};
 
 const REFUSED: &str = "SERVER_ERROR out of memory storing object";
 const LENGTH: usize = 3000;
@@ -59,17 +58,24 @@ fn full(shape: Shape) {
     assert_eq!(sets(&mut client, 0..20, 1, &mut acknowledged), 0);
     client.ask("set count 0 0 1\r\n5\r\n", "STORED\r\n");
     for round in 0..3 {
-        let length = fs::metadata(log_file(data.path())).expect("a log").len();
-        server.limit_file_bytes(Some(length + 100_001));
         let mut refused = 0;
         for batch in 0..20 {
-            refused += sets(&mut client, 0..60, 100 * round + batch + 2, &mut acknowledged);
+            // from some moment in the middle of this batch on
+            let half = (batch == 5).then(|| client.send(set(0, 7)));
+            if batch >= 5 {
+                server.limit_file_bytes(Some(0));
+            }
+            if half.is_some() {
+                match client.line().as_str() {
+                    "STORED" => drop(acknowledged.insert(0, 7)),
+                    line => assert_eq!(line, REFUSED),
+                }
+            }
+            refused += sets(&mut client, 0..60, 100 * round + batch + 10, &mut acknowledged);
         }
-        assert!(refused > 500, "3.6 MB do not fit into 100 kB, and yet only {refused} of 1200 sets were refused");
+        assert_eq!(refused, 900, "there is no room for one of them");
         all_there(&mut client, &acknowledged, 60);
         for command in ["delete key:0\r\n", "incr count 1\r\n", "append key:0 0 0 1\r\nx\r\n", "flush_all\r\n"] {
-            // so little room that not even a small entry fits
-            server.limit_file_bytes(Some(length));
             client.send(command);
             let line = client.line();
             assert!(line.starts_with("SERVER_ERROR "), "`{}` is answered `{line}`", command.trim_end());
@@ -86,10 +92,8 @@ fn full(shape: Shape) {
             all_there(&mut client, &acknowledged, 60);
         }
     }
-    let length = fs::metadata(log_file(data.path())).expect("a log").len();
-    server.limit_file_bytes(Some(length + 50_000));
-    let refused = sets(&mut client, 0..60, 999, &mut acknowledged);
-    assert!(refused > 0, "180 kB do not fit into 50 kB");
+    server.limit_file_bytes(Some(0));
+    assert_eq!(sets(&mut client, 0..60, 999, &mut acknowledged), 60);
     // ended while the disk is full
     server.kill();
     let server = Launch::new(shape).data(data.path()).start();

@@ -167,7 +167,9 @@ fn trace_to_stderr(personality: Personality, verbosity: u8) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    // a line that cannot be written, as to a file on a full disk, must not end the process: it would be told by a panic
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    lines.log_internal_errors(false).init();
 }
 
 /// Prints clap's answer: help and version are no errors.
