@@ -35,8 +35,8 @@ pub const STORE_SEGMENTS_AHEAD_MAX: u64 = 8;
 pub const STORE_SEGMENTS_WAITING_MAX: u64 = 32;
 /// Bytes of segments one call of the housekeeping searches for expired items at most.
 pub const STORE_SWEEP_BYTES: usize = 64 << 10;
-/// The same for the first call of each second.
-pub const STORE_SWEEP_SECOND_BYTES: usize = 2 << 20;
+/// Expired items one such call removes, or proposes, at most: about a quarter of a millisecond.
+pub const STORE_SWEEP_REMOVALS: usize = 1024;
 /// Segments such a search looks at, most of which it need not walk.
 pub const STORE_SWEEP_SEGMENTS: usize = 1024;
 /// Housekeeping calls after which a proposed removal that did not come is proposed again.

@@ -1,7 +1,8 @@
 //! Finds expired items nobody asks for, so that their memory comes back.
 //!
 //! Each segment knows the soonest second at which something in it may expire; only segments past theirs are walked, a
-//! bounded number of bytes at a time. A pass over all segments begins at most once a second.
+//! bounded number of bytes and of removals at a time: one that is removed costs as much as many that are walked over. A
+//! pass over all segments begins at most once a second; one that is under way asks for another turn.
 
 use std::sync::Arc;
 
@@ -25,17 +26,27 @@ pub(super) struct Sweep {
     soonest: u32,
     /// The second in which this pass began.
     began: Seconds,
-    /// The second of the last call.
-    last: Seconds,
+    /// The last call ended because its budget did.
+    unfinished: bool,
+}
+
+/// What one call may do yet.
+struct Budget {
+    bytes: usize,
+    removals: usize,
+}
+
+impl Budget {
+    const fn is_spent(&self) -> bool {
+        self.bytes == 0 || self.removals == 0
+    }
 }
 
 impl Writer {
     /// Goes on with the sweep.
     pub(super) fn sweep_expired(&mut self, gone: &mut dyn FnMut(&[u8], Gone)) {
-        // an idle server has one turn a second: then that one does more
-        let fresh = self.sweep.last != self.now;
-        self.sweep.last = self.now;
-        let mut left = if fresh { config::STORE_SWEEP_SECOND_BYTES } else { config::STORE_SWEEP_BYTES };
+        let mut left = Budget { bytes: config::STORE_SWEEP_BYTES, removals: config::STORE_SWEEP_REMOVALS };
+        self.sweep.unfinished = false;
         if (self.sweep.segment, self.sweep.cursor) == (0, 0) {
             if self.sweep.began == self.now {
                 return;
@@ -47,15 +58,20 @@ impl Writer {
                 (self.sweep.segment, self.sweep.cursor) = (0, 0);
                 return;
             }
-            if self.is_worth_sweeping() {
-                left = self.sweep_segment(left, gone);
-                if left == 0 {
-                    return;
-                }
+            // asked first: a walk that has begun must get beyond the segment's first item
+            if left.is_spent() || self.is_worth_sweeping() && !self.sweep_segment(&mut left, gone) {
+                self.sweep.unfinished = true;
+                return;
             }
             self.sweep.segment += 1;
             self.sweep.cursor = 0;
         }
+    }
+
+    /// Whether expired items wait for the next `maintain`. An idle server should not let a second pass before it.
+    #[must_use]
+    pub const fn is_sweeping(&self) -> bool {
+        self.sweep.unfinished
     }
 
     fn is_worth_sweeping(&mut self) -> bool {
@@ -78,8 +94,8 @@ impl Writer {
         true
     }
 
-    /// Walks on; what is left of the budget, 0 when it ended within the segment.
-    fn sweep_segment(&mut self, mut left: usize, gone: &mut dyn FnMut(&[u8], Gone)) -> usize {
+    /// Walks on; false when the budget ended within the segment.
+    fn sweep_segment(&mut self, left: &mut Budget, gone: &mut dyn FnMut(&[u8], Gone)) -> bool {
         let shared = Arc::clone(&self.shared);
         let Shared { arena, index, clock, .. } = &*shared;
         let start = self.sweep.segment * SEGMENT_BYTES;
@@ -87,18 +103,18 @@ impl Writer {
             let s = self.segments.get(self.sweep.segment);
             // its last item may just have left
             if s.life != self.sweep.life || !matches!(s.state, Use::Open | Use::Closed | Use::Run) {
-                return left.max(1);
+                return true;
             }
             if self.sweep.cursor >= s.used as usize {
                 break;
             }
-            if left == 0 {
-                return 0;
+            if left.is_spent() {
+                return false;
             }
             let unit = Unit::at(start + self.sweep.cursor);
             let head = arena.head(unit);
             self.sweep.cursor += head.bytes;
-            left = left.saturating_sub(head.bytes);
+            left.bytes = left.bytes.saturating_sub(head.bytes);
             // what was flushed is gone already and leaves with its segment
             if head.dead || head.shape & EXPIRY == 0 || !clock.visible(unit) {
                 continue;
@@ -108,6 +124,7 @@ impl Writer {
                 super::writer::note_expiry(&mut self.sweep.soonest, expiry);
                 continue;
             }
+            left.removals -= 1;
             let hash = arena.hash(unit);
             if self.logged || self.table.slot(index, hash, unit).is_none() {
                 // it stays until its entry has come, or is not published yet
@@ -122,6 +139,6 @@ impl Writer {
         }
         let s = self.segments.get_mut(self.sweep.segment);
         s.soonest = s.soonest.min(self.sweep.soonest);
-        left.max(1)
+        true
     }
 }

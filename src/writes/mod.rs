@@ -156,10 +156,10 @@ impl Writes {
             || self.store.must_wait()
     }
 
-    /// Whether the next turn should come at once, because memory is short.
+    /// Whether the next turn should come at once: memory is short, or much has expired.
     #[must_use]
     pub fn wants_turn(&self) -> bool {
-        self.store.must_wait()
+        self.store.must_wait() || self.store.is_sweeping()
     }
 
     /// Takes back the buffer of a frame that has been written.

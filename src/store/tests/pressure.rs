@@ -195,3 +195,31 @@ fn the_limit_can_be_lowered_and_raised() {
     assert!(wide > 60 && writer.stats().segments_used > 60, "{:?}", writer.stats());
     writer.check_invariants();
 }
+
+#[test]
+fn a_turn_removes_a_bounded_number_of_expired_items_and_asks_for_another() {
+    let (mut writer, mut readers) = store(8, false, 1);
+    for n in 0..100_000_u32 {
+        let key = n.to_le_bytes();
+        let reserved = writer.reserve(&Put { expiry: Expiry::from_raw(150), ..put(&writer, &key, b"", 1) });
+        writer.publish(reserved.expect("room"));
+        if n % 1000 == 0 {
+            turn(&mut writer, &mut readers[0]);
+        }
+    }
+    assert!(!writer.is_sweeping());
+    let mut turns = 0;
+    loop {
+        let before = writer.stats().items;
+        writer.maintain(Seconds(150), false, &mut |_, _| ());
+        let removed = before - writer.stats().items;
+        assert!(removed <= crate::config::STORE_SWEEP_REMOVALS as u64, "{removed} in one turn");
+        turns += 1;
+        if !writer.is_sweeping() {
+            break;
+        }
+    }
+    assert!((98..200).contains(&turns), "{turns} turns");
+    assert_eq!(writer.stats().items, 0, "the pass ended early");
+    writer.check_invariants();
+}
