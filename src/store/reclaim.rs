@@ -59,6 +59,8 @@ struct Proposed {
 pub(super) struct Reclaim {
     job: Option<Job>,
     proposed: VecDeque<Proposed>,
+    /// Removals that were proposed will not come.
+    refused: bool,
     /// Counts `maintain` calls.
     calls: u64,
     /// Bytes that eviction may still keep because they were read; what it drops adds to it.
@@ -230,14 +232,20 @@ impl Writer {
         self.reclaim.proposed.push_back(Proposed { segment, life, call: self.reclaim.calls });
     }
 
+    /// Removals that were proposed will not come: they need not be waited for before they are proposed again.
+    pub const fn removals_refused(&mut self) {
+        self.reclaim.refused = true;
+    }
+
     /// Removals that were proposed long ago and did not come are proposed again.
     pub(super) fn propose_again(&mut self) {
         self.reclaim.calls += 1;
         let Some(&Proposed { segment, life, call }) = self.reclaim.proposed.front() else { return };
         let waited = self.reclaim.calls - call;
-        let may = !self.logged || waited >= config::STORE_PROPOSE_AGAIN_CALLS;
+        let may = !self.logged || self.reclaim.refused || waited >= config::STORE_PROPOSE_AGAIN_CALLS;
         if may && self.reclaim.job.is_none() && self.segments.get(segment as usize).life == life {
             self.reclaim.proposed.pop_front();
+            self.reclaim.refused = false;
             let segment = segment as usize;
             self.reclaim.job = Some(Job { segment, way: Way::Evict, cursor: 0, spared: false, again: true });
         }

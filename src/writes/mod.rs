@@ -56,6 +56,8 @@ pub struct Writes {
     /// The newest entry's index, prepared or committed.
     last_index: LogIndex,
     flush_at: Option<Seconds>,
+    /// The disk took nothing when it was last asked.
+    disk_is_full: bool,
     cas_enabled: bool,
     scratch: Vec<u8>,
     removals: Vec<(Vec<u8>, Gone)>,
@@ -72,6 +74,7 @@ impl Writes {
             waiting: VecDeque::new(),
             last_index: LogIndex(0),
             flush_at: None,
+            disk_is_full: false,
             cas_enabled,
             scratch: Vec::new(),
             removals: Vec::new(),
@@ -153,13 +156,15 @@ impl Writes {
     pub fn is_full(&self) -> bool {
         self.prepared.len() >= config::PREPARED_ENTRIES_MAX
             || self.log.as_ref().is_some_and(|log| log.bytes_under_way() >= config::PREPARED_BYTES_MAX)
-            || self.store.must_wait()
+            // what the store waits for may need an entry, for which a full disk has no room: then a write is refused
+            || (!self.disk_is_full && self.store.must_wait())
     }
 
     /// Whether the next turn should come at once: memory is short, or much has expired.
     #[must_use]
     pub fn wants_turn(&self) -> bool {
-        self.store.must_wait() || self.store.is_sweeping()
+        // on a full disk what is found cannot leave: looking for more of it at once is of no use
+        !self.disk_is_full && (self.store.must_wait() || self.store.is_sweeping())
     }
 
     /// Takes back the buffer of a frame that has been written.
@@ -340,6 +345,7 @@ impl Writes {
     pub fn on_persisted(&mut self, upto: Position, answers: &mut Vec<Answer>) {
         let Some(log) = &mut self.log else { return };
         let Some(commit) = log.commit(upto) else { return };
+        self.disk_is_full = false;
         let Self { prepared, store, .. } = self;
         prepared.commit(commit, |pending, hash| match pending {
             Pending::Put(reserved) => {
@@ -368,6 +374,8 @@ impl Writes {
         let log = self.log.as_mut().expect("only a log refuses");
         let last = log.refuse(written);
         self.last_index = last;
+        self.disk_is_full = true;
+        self.store.removals_refused();
         let Self { prepared, store, flush_at, .. } = self;
         prepared.discard_after(last, |pending| match pending {
             Pending::Put(reserved) => store.discard(reserved),

@@ -3,6 +3,8 @@
 //! leave room in another file of the log. It holds for the file that standard error goes to as well.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::server::{Launch, Shape, is_ours};
@@ -108,4 +110,36 @@ fn a_full_disk_with_fsync_always() {
 #[test]
 fn a_full_disk_with_fsync_never() {
     full(Shape::LogNever);
+}
+
+/// A full cache makes room by evictions, which are entries of the log: on a full disk they cannot be made, and sets waited
+/// for them without an answer.
+#[test]
+fn a_full_disk_under_a_full_cache() {
+    if !is_ours() {
+        return;
+    }
+    let server = Launch::new(Shape::LogNever).options(["-m", "16", "--evict"]).start();
+    let mut client = server.connect();
+    let value = "v".repeat(10_000);
+    let set = |client: &mut Client, key: usize| {
+        client.send(format!("set {key} 0 0 10000\r\n{value}\r\n"));
+        client.line()
+    };
+    for key in 0..3000 {
+        assert_eq!(set(&mut client, key), "STORED");
+    }
+    server.limit_file_bytes(Some(0));
+    for key in 0..300 {
+        assert_eq!(set(&mut client, key), REFUSED);
+    }
+    server.limit_file_bytes(None);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while set(&mut client, 1) != "STORED" {
+        assert!(Instant::now() < deadline, "with space again sets are refused");
+        thread::sleep(Duration::from_millis(10));
+    }
+    for key in 0..3000 {
+        assert_eq!(set(&mut client, key), "STORED");
+    }
 }
