@@ -154,15 +154,16 @@ impl Writer {
     /// or `maintain` has gone on. The caller must then not sleep for long before its next turn.
     #[must_use]
     pub fn must_wait(&self) -> bool {
+        // only where nothing but the housekeeping is waited for is it worth being early
+        let clears_itself = !self.keeps_all && !self.logged;
         let open = self.open.map_or(0, |open| SEGMENT_BYTES - self.segments.get(open).used as usize);
-        if open >= SHARED_BYTES_MAX || self.fits(1) {
+        if self.fits(1) || open >= SHARED_BYTES_MAX && !clears_itself {
             return false;
         }
         if self.readers_are_behind() {
             return self.segments.waiting_count > 0;
         }
-        let clears_itself = self.evict && !self.logged;
-        !clears_itself && self.can_reclaim()
+        self.can_reclaim()
     }
 
     /// Keeps what is resident within the limit: pages of free segments go back to the kernel.

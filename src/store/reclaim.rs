@@ -86,9 +86,9 @@ impl Reclaim {
         }
     }
 
-    /// A quarter of what is stored may be kept before anything is dropped.
-    pub const fn allow_keeping(&mut self, limit: u64) {
-        self.keep_max = limit as usize * SEGMENT_BYTES / 4;
+    /// So many segments may be kept because they were read before anything is dropped.
+    pub const fn allow_keeping(&mut self, segments: u64) {
+        self.keep_max = segments as usize * SEGMENT_BYTES;
         self.keep = self.keep_max;
     }
 
@@ -148,7 +148,7 @@ impl Writer {
         if reclaim.job.is_some() || !reclaim.proposed.is_empty() {
             return true;
         }
-        if self.evict {
+        if !self.keeps_all {
             return !self.segments.order.is_empty();
         }
         self.segments.best(0).is_some() || (!reclaim.futile && self.segments.best(FULL - 1).is_some())
@@ -158,11 +158,11 @@ impl Writer {
         // what a flush has emptied comes back at once, and costs no copying
         let mut chosen = self.segments.best(0).map(|segment| (segment, Way::Compact));
         if chosen.is_none() && self.is_pressed() {
-            let most = if self.evict { COMPACT_BEFORE_EVICT } else { FULL - 1 };
+            let most = if !self.keeps_all { COMPACT_BEFORE_EVICT } else { FULL - 1 };
             if !self.reclaim.futile {
                 chosen = self.segments.best(most).map(|segment| (segment, Way::Compact));
             }
-            if chosen.is_none() && self.evict && (may_propose || !self.logged) {
+            if chosen.is_none() && !self.keeps_all && (may_propose || !self.logged) {
                 chosen = self.segments.oldest().map(|segment| (segment, Way::Evict));
             }
         }
@@ -284,7 +284,8 @@ impl Writer {
             return true;
         }
         let is_run = self.segments.get(job.segment).state == Use::Run;
-        if head.shape & RECENT != 0 && !job.again && self.reclaim.keep >= head.bytes {
+        let may_keep = !job.again && self.reclaim.keep >= head.bytes;
+        if head.shape & RECENT != 0 && may_keep {
             if is_run {
                 self.shared.arena.forget_read(unit);
                 job.spared = true;

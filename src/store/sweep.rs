@@ -74,6 +74,11 @@ impl Writer {
         self.sweep.unfinished
     }
 
+    /// Nothing that has expired is looked for until the next `sweep_expired`.
+    pub(super) const fn rest_sweep(&mut self) {
+        self.sweep.unfinished = false;
+    }
+
     fn is_worth_sweeping(&mut self) -> bool {
         let s = self.segments.get_mut(self.sweep.segment);
         let usable = matches!(s.state, Use::Open | Use::Closed | Use::Run);

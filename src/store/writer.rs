@@ -43,6 +43,8 @@ pub struct Writer {
     pub(super) now: Seconds,
     /// Removals need a log entry. Until the first `maintain` says otherwise they do.
     pub(super) logged: bool,
+    /// Nothing is evicted, nor proposed for it: the store was not made to, or now is not the time.
+    pub(super) keeps_all: bool,
     pub(super) items: u64,
     pub(super) bytes: u64,
     pub(super) counted: Stats,
@@ -65,6 +67,7 @@ impl Writer {
             sweep: Sweep::default(),
             now: Seconds(0),
             logged: true,
+            keeps_all: true,
             items: 0,
             bytes: 0,
             counted: Stats::default(),
@@ -306,7 +309,7 @@ impl Writer {
     /// and leaves by a later `remove`; otherwise it is gone when `gone` hears of it. What a flush hid leaves without a
     /// log entry of its own and is told only when not `logged`.
     pub fn maintain(&mut self, now: Seconds, logged: bool, gone: &mut dyn FnMut(&[u8], Gone)) {
-        (self.now, self.logged) = (now, logged);
+        (self.now, self.logged, self.keeps_all) = (now, logged, !self.evict);
         self.release();
         self.propose_again();
         self.reclaim(config::STORE_MAINTAIN_BYTES, &mut Some(&mut *gone));
@@ -314,11 +317,21 @@ impl Writer {
         self.give_back();
     }
 
+    /// Housekeeping at a time when nobody could take a removal: while a log is read back, or takes no more entries.
+    /// Dead space is made usable to the last, for nothing may be dropped.
+    pub fn tidy(&mut self, now: Seconds) {
+        (self.now, self.logged, self.keeps_all) = (now, true, true);
+        self.release();
+        self.reclaim(config::STORE_MAINTAIN_BYTES, &mut None);
+        self.rest_sweep();
+        self.give_back();
+    }
+
     /// Sets the memory limit. A lower one is reached by and by.
     pub fn set_memory_limit(&mut self, bytes: u64) {
         let segments = self.segments.max() as u64;
         self.limit = (bytes / SEGMENT_BYTES as u64).clamp(super::memory::SEGMENTS_MIN, segments * 3 / 4);
-        self.reclaim.allow_keeping(self.limit);
+        self.reclaim.allow_keeping(self.limit / 4);
     }
 
     /// Numbers for `stats`.

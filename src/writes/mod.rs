@@ -86,8 +86,12 @@ impl Writes {
     /// # Errors
     /// A sentence for the operator when the data does not fit into the memory limit.
     pub fn replay(&mut self, now: Seconds, index: LogIndex, entry: &Entry<'_>) -> Result<(), String> {
+        // its removals are entries of the log and come in their order: the store proposes none of its own meanwhile
         if index.0.is_multiple_of(config::REPLAY_MAINTAIN_ENTRIES) {
-            self.store.maintain(now, true, &mut |_, _| ());
+            self.store.tidy(now);
+        }
+        while self.store.must_wait() {
+            self.store.tidy(now);
         }
         self.last_index = index;
         match *entry {

@@ -223,3 +223,50 @@ fn a_turn_removes_a_bounded_number_of_expired_items_and_asks_for_another() {
     assert_eq!(writer.stats().items, 0, "the pass ended early");
     writer.check_invariants();
 }
+
+/// What fitted into an evicting store with a log fits again when the log is read back: its removals come in the order
+/// of the log, wherever the items lie this time.
+#[test]
+fn what_an_evicting_log_holds_is_read_back_within_the_same_limit() {
+    let mut rng = Rng::seeded("read back", 41);
+    let (mut writer, mut readers) = store(16, true, 1);
+    let mut log: Vec<(u64, Option<usize>)> = Vec::new();
+    let mut proposed = Vec::new();
+    for n in 0..300_000_u64 {
+        while writer.must_wait() || n % 300 == 0 {
+            writer.maintain(Seconds(1), true, &mut |key, _| proposed.push(key.to_vec()));
+            readers[0].quiesce();
+            for key in proposed.drain(..) {
+                writer.remove(writer.hash(&key), &key);
+                log.push((u64::from_le_bytes(key.try_into().expect("eight")), None));
+            }
+            if !writer.must_wait() {
+                break;
+            }
+        }
+        let size = 50 + rng.below(200) as usize;
+        let key = if rng.one_in(3) { rng.below(40_000) } else { n + 40_000 };
+        set(&mut writer, &key.to_le_bytes(), &vec![8; size]).expect("a cache takes every set");
+        log.push((key, Some(size)));
+        for _ in 0..2 {
+            let _ = get(&readers[0], &rng.below(40_000).to_le_bytes());
+        }
+    }
+    let (mut again, readers) = store(16, true, 1);
+    for (n, &(key, size)) in log.iter().enumerate() {
+        let key = key.to_le_bytes();
+        if n % 64 == 0 {
+            again.tidy(Seconds(1));
+        }
+        while again.must_wait() {
+            again.tidy(Seconds(1));
+        }
+        match size {
+            Some(size) => set(&mut again, &key, &vec![8; size]).unwrap_or_else(|e| panic!("{e:?} at entry {n}")),
+            None => assert!(again.remove(again.hash(&key), &key), "removed once"),
+        }
+    }
+    assert_eq!((again.stats().items, again.stats().evictions), (writer.stats().items, 0));
+    drop(readers);
+    again.check_invariants();
+}
