@@ -31,6 +31,9 @@ pub const STORE_RECLAIM_BYTES: (usize, usize) = (512, 64 << 10);
 pub const STORE_LAST_RESORT_BYTES: usize = 64 << 20;
 /// Segments kept free ahead of need, at most; small stores keep fewer.
 pub const STORE_SEGMENTS_AHEAD_MAX: u64 = 8;
+/// Segments that eviction may move on because they were read before it drops any, for each that is kept free ahead: less
+/// than `STORE_RECLAIM_FACTOR`, so that a store in which everything was read has room again before it has none.
+pub const STORE_KEEP_FACTOR: u64 = 8;
 /// Segments above the limit that may wait for readers, at most; small stores have fewer.
 pub const STORE_SEGMENTS_WAITING_MAX: u64 = 32;
 /// Bytes of segments one call of the housekeeping searches for expired items at most.
@@ -109,6 +112,7 @@ pub const MEMCACHED_VERSION: &str = "1.6.45";
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RECV_BUFFER_BYTES > LINE_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES.is_power_of_two());
+const _: () = assert!(STORE_KEEP_FACTOR < STORE_RECLAIM_FACTOR as u64);
 const _: () = assert!(OUTPUT_BYTES_MAX > POOLED_BUFFER_BYTES_MAX);
 const _: () = assert!(CQ_ENTRIES > SQ_ENTRIES);
 

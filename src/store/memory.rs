@@ -140,7 +140,9 @@ impl Writer {
             if waits || left == 0 || segments > self.limit {
                 return false;
             }
+            self.reclaim.is_last_resort = true;
             let walked = self.reclaim(config::STORE_RECLAIM_BYTES.1.min(left), &mut None);
+            self.reclaim.is_last_resort = false;
             self.release();
             if walked == 0 && !self.fits(segments) {
                 return false;

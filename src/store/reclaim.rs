@@ -63,6 +63,8 @@ pub(super) struct Reclaim {
     refused: bool,
     /// Counts `maintain` calls.
     calls: u64,
+    /// Somebody waits for room: what eviction comes upon is dropped, read or not.
+    pub is_last_resort: bool,
     /// Bytes that eviction may still keep because they were read; what it drops adds to it.
     keep: usize,
     keep_max: usize,
@@ -134,7 +136,7 @@ impl Writer {
             if job.way == Way::Evict && self.logged && tell.is_none() {
                 break;
             }
-            match self.step(job, tell) {
+            match self.step(job, budget - walked, tell) {
                 0 => break,
                 bytes => walked += bytes,
             }
@@ -175,8 +177,9 @@ impl Writer {
         Some(Job { segment, way, cursor: 0, spared: false, again: false })
     }
 
-    /// Handles the next few items of the segment; how many bytes that were, 0 when it cannot go on.
-    fn step(&mut self, mut job: Job, tell: &mut Tell<'_, '_>) -> usize {
+    /// Handles the next few items of the segment; how many bytes that were, 0 when it cannot go on. Large items come one
+    /// by one, lest a batch of them be far more than `budget`.
+    fn step(&mut self, mut job: Job, budget: usize, tell: &mut Tell<'_, '_>) -> usize {
         let shared = Arc::clone(&self.shared);
         let (start, from) = (job.segment * SEGMENT_BYTES, job.cursor);
         let used = self.segments.get(job.segment).used as usize;
@@ -184,7 +187,7 @@ impl Writer {
         let mut batch: [(Unit, KeyHash, Head); BATCH] =
             [(Unit(0), KeyHash(0), Head { shape: DEAD, bytes: 0, dead: true }); BATCH];
         let mut count = 0;
-        while job.cursor < used && count < BATCH {
+        while job.cursor < used && count < BATCH && job.cursor - from < budget {
             let unit = Unit::at(start + job.cursor);
             let head = shared.arena.head(unit);
             job.cursor += head.bytes;
@@ -284,7 +287,7 @@ impl Writer {
             return true;
         }
         let is_run = self.segments.get(job.segment).state == Use::Run;
-        let may_keep = !job.again && self.reclaim.keep >= head.bytes;
+        let may_keep = !job.again && !self.reclaim.is_last_resort && self.reclaim.keep >= head.bytes;
         if head.shape & RECENT != 0 && may_keep {
             if is_run {
                 self.shared.arena.forget_read(unit);

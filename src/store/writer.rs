@@ -331,7 +331,7 @@ impl Writer {
     pub fn set_memory_limit(&mut self, bytes: u64) {
         let segments = self.segments.max() as u64;
         self.limit = (bytes / SEGMENT_BYTES as u64).clamp(super::memory::SEGMENTS_MIN, segments * 3 / 4);
-        self.reclaim.allow_keeping(self.limit / 4);
+        self.reclaim.allow_keeping((self.limit / 4).min(self.ahead() * config::STORE_KEEP_FACTOR));
     }
 
     /// Numbers for `stats`.

@@ -270,3 +270,23 @@ fn what_an_evicting_log_holds_is_read_back_within_the_same_limit() {
     drop(readers);
     again.check_invariants();
 }
+
+/// Every item is read as soon as it is there; what one set moves must not grow with the store.
+#[test]
+fn a_cache_in_which_everything_was_read_takes_every_set_without_a_pause() {
+    let (mut writer, mut readers) = store(128, true, 1);
+    turn(&mut writer, &mut readers[0]);
+    let value = vec![1; 100_000];
+    let mut most = 0;
+    for n in 0..4000_u64 {
+        let before = writer.stats().moved_bytes;
+        set(&mut writer, &n.to_le_bytes(), &value).expect("a cache takes every set");
+        most = most.max(writer.stats().moved_bytes - before);
+        assert!(get(&readers[0], &n.to_le_bytes()).is_some());
+        if n % 50 == 0 {
+            turn(&mut writer, &mut readers[0]);
+        }
+    }
+    assert!(most > 0 && most <= 3 << 20, "one set moved {most} bytes");
+    writer.check_invariants();
+}
