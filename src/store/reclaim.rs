@@ -361,13 +361,13 @@ impl Writer {
 
     /// Between which marks a time lies.
     fn era(&self, time: u64) -> usize {
-        self.marks.iter().filter(|&&mark| mark <= time).count()
+        self.marks.partition_point(|&mark| mark <= time)
     }
 
     /// Whether a flush was prepared since the item's memory was taken.
     pub(super) fn is_marked(&self, unit: Unit) -> bool {
         let time = self.shared.clock.time_of(unit);
-        self.marks.iter().any(|&mark| mark > time)
+        self.marks.back().is_some_and(|&mark| mark > time)
     }
 
     /// Survivors all of whose items are flushed take no more.

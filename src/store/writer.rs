@@ -1,5 +1,6 @@
 //! The only one that changes the store: items are reserved, then published or discarded; removed, touched, flushed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::arena::Unit;
@@ -36,7 +37,7 @@ pub struct Writer {
     /// Birth of the next segment to be opened; invariant: later than anything handed out.
     pub(super) next_birth: u64,
     /// Marks that were prepared and not overtaken by a flush, in order.
-    pub(super) marks: Vec<u64>,
+    pub(super) marks: VecDeque<u64>,
     pub(super) reclaim: Reclaim,
     pub(super) sweep: Sweep,
     /// As of the last `maintain`.
@@ -62,7 +63,7 @@ impl Writer {
             item_bytes_max,
             open: None,
             next_birth: UNIT_BYTES as u64,
-            marks: Vec::new(),
+            marks: VecDeque::new(),
             reclaim: Reclaim::default(),
             sweep: Sweep::default(),
             now: Seconds(0),
@@ -211,7 +212,7 @@ impl Writer {
                 self.next_birth
             }
         };
-        self.marks.push(mark);
+        self.marks.push_back(mark);
         FlushMark(mark)
     }
 
@@ -230,7 +231,9 @@ impl Writer {
             return;
         }
         self.shared.clock.flush(point);
-        self.marks.retain(|&mark| mark > point);
+        while self.marks.front().is_some_and(|&mark| mark <= point) {
+            self.marks.pop_front();
+        }
         self.close_survivors_before(point);
         for segment in 0..self.segments.len() {
             let s = self.segments.get(segment);
