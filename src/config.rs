@@ -103,6 +103,8 @@ pub const REPLAY_MAINTAIN_ENTRIES: u64 = 64;
 pub const DETAIL_PREFIXES_MAX: usize = 10_000;
 /// Largest number that `cache_memlimit` takes for megabytes (memcached's).
 pub const MEMORY_MEGABYTES_MAX: u64 = 1_000_000_000;
+/// Largest `-m`, in megabytes: the arena's offsets reach four times as far, which is more than it reserves.
+pub const MEMORY_MEGABYTES_CEILING: u64 = 1 << 20;
 /// Smallest memory limit that `cache_memlimit` accepts, in megabytes (memcached's).
 pub const MEMORY_MEGABYTES_MIN: u64 = 8;
 

@@ -59,7 +59,7 @@ impl Opened {
             end: writer.written(),
             last_time: recovered.last_time,
         });
-        Ok(LogDisk { writer, buffers: Vec::new() })
+        Ok(LogDisk { writer, buffers: Vec::new(), full: false })
     }
 }
 
@@ -76,6 +76,8 @@ pub struct LogDisk {
     writer: LogWriter<LogFiles>,
     /// Frames of this turn, kept until the disk has spoken.
     buffers: Vec<Frame>,
+    /// It was full at the last write; said once.
+    full: bool,
 }
 
 impl LogDisk {
@@ -87,8 +89,12 @@ impl LogDisk {
             tell(LogEvent::Persisted { upto });
         }
         if let Some(written) = appended.refused {
-            tracing::warn!("the disk is full: writes are refused until there is space");
+            if !std::mem::replace(&mut self.full, true) {
+                tracing::warn!("the disk is full: writes are refused until there is space");
+            }
             tell(LogEvent::Refused { written });
+        } else if std::mem::replace(&mut self.full, false) {
+            tracing::warn!("there is space again: writes are taken");
         }
         for frame in self.buffers.drain(..) {
             tell(LogEvent::FrameWritten { buffer: frame.bytes });

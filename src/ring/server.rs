@@ -17,7 +17,7 @@ use super::mailbox::Mailboxes;
 use super::memory;
 use super::process::{self, Signal};
 use super::thread::{Parts, RingThread};
-use crate::config::ServerConfig;
+use crate::config::{self, ServerConfig};
 use crate::shard::Shard;
 use crate::stats::Shared;
 use crate::store::{self, RegionError, StoreConfig};
@@ -140,7 +140,7 @@ fn serve(
     let threads = config.threads;
     let (writer, readers) = store::create(StoreConfig {
         memory_bytes: config.memory_bytes,
-        address_bytes: config.memory_bytes.max(physical_bytes()),
+        address_bytes: config.memory_bytes.max(physical_bytes()).min(config::MEMORY_MEGABYTES_CEILING << 20),
         evict: config.evict,
         item_bytes_max: config.item_bytes_max,
         hash_seed: rand::random(),

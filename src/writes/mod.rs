@@ -318,6 +318,10 @@ impl Writes {
             self.flush_now(now);
         }
         let logged = self.log.is_some();
+        if logged && self.prepared.len() >= config::PREPARED_ENTRIES_MAX {
+            // what housekeeping proposes would be prepared too (R11)
+            return self.store.tidy(now.seconds());
+        }
         let removals = &mut self.removals;
         self.store.maintain(now.seconds(), logged, &mut |key, why| {
             if logged {

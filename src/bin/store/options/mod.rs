@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
-use ringstore::config::{Fsync, MEMCACHED_VERSION, ServerConfig};
+use ringstore::config::{Fsync, MEMCACHED_VERSION, MEMORY_MEGABYTES_CEILING, ServerConfig};
 
 /// Port that memcached and we listen on unless told otherwise.
 const PORT_DEFAULT: u16 = 11211;
@@ -307,6 +307,11 @@ impl ServerArgs {
             Personality::Store => MEMORY_MEGABYTES_STORE,
             Personality::Memcached => MEMORY_MEGABYTES_MEMCACHED,
         });
+        if megabytes > MEMORY_MEGABYTES_CEILING {
+            return refuse(format!(
+                "-m {megabytes} is in megabytes, and at most {MEMORY_MEGABYTES_CEILING}: lower it."
+            ));
+        }
         let bytes = megabytes << 20;
         if self.max_item_size as u64 > bytes / 2 {
             return refuse(format!(

@@ -214,6 +214,7 @@ fn numbers_out_of_range_are_refused() {
     refused("-t 0", "1 to 256 threads");
     refused("-c 0", "connections");
     refused("-m 0", "give megabytes");
+    refused("-m 1048577", "at most 1048576");
     refused("-m 64MB", "not a whole number");
     refused("-b 0", "greater than 0");
     refused("-R 0", "greater than 0");
