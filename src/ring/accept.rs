@@ -185,6 +185,12 @@ impl Acceptor {
         self.rearm(driver);
     }
 
+    /// Whether no accept is with the kernel.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.accepting.contains(&true)
+    }
+
     /// Whether it was paused.
     #[must_use]
     pub const fn is_paused(&self) -> bool {

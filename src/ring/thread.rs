@@ -291,7 +291,8 @@ impl RingThread {
     /// Whether a stopping thread is done, or has waited long enough for slow readers.
     fn may_leave(&self) -> bool {
         let patience = self.stopping_since.is_some_and(|since| self.now.since(since) > config::STOP_PATIENCE);
-        let drained = self.shard.is_drained() && self.sockets.is_empty();
+        // a request that is still with the kernel would hold the listener beyond the end of the process
+        let drained = self.shard.is_drained() && self.sockets.is_empty() && self.acceptor.is_idle();
         (drained || patience) && (self.id != 0 || patience || self.mailboxes.serving() == 0)
     }
 

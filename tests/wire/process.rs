@@ -79,6 +79,18 @@ fn a_port_is_free_again_at_once() {
 }
 
 #[test]
+fn a_port_is_anybodys_after_an_orderly_stop() {
+    let mut server = Server::start(Shape::Threads);
+    let port = server.port();
+    let mut client = server.connect();
+    client.ask("get k\r\n", "END\r\n");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().code(), Some(0));
+    // by somebody who tries once
+    std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+}
+
+#[test]
 fn an_address_that_this_machine_does_not_have() {
     // it is kept for documentation
     refuses(Launch::new(Shape::Threads).listen("192.0.2.1"), UNAVAILABLE, &["192.0.2.1"]);
