@@ -56,8 +56,8 @@ pub const CQ_ENTRIES: u32 = 8192;
 
 /// Past this much unsent output a connection's commands are not executed until it has drained: the bound of a slow reader.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
-/// Output buffers larger than this are given back to the allocator instead of the pool.
-pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of output buffers a thread keeps for reuse.
+pub const POOLED_BYTES_MAX: usize = 16 << 20;
 /// Output buffers a thread keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 1024;
 /// Commands that are looked up together, so that their cache misses overlap.
@@ -115,7 +115,7 @@ const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RECV_BUFFER_BYTES > LINE_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES.is_power_of_two());
 const _: () = assert!(STORE_KEEP_FACTOR < STORE_RECLAIM_FACTOR as u64);
-const _: () = assert!(OUTPUT_BYTES_MAX > POOLED_BUFFER_BYTES_MAX);
+const _: () = assert!(POOLED_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);
 const _: () = assert!(CQ_ENTRIES > SQ_ENTRIES);
 
 /// When an acknowledged write is on the disk.

@@ -74,7 +74,7 @@ impl Shard {
     fn lookup(&mut self, now: Time, op: &Op<'_>, key: &[u8], with_cas: bool, last: bool) {
         let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");
         if conn.out.capacity() == 0 {
-            conn.out = self.pool.pop().unwrap_or_default();
+            conn.out = self.pool.take();
         }
         self.counters.count(Counter::CmdGet);
         let found = self.reader.get(op.hash, key, now.seconds());

@@ -11,6 +11,7 @@
 mod admin;
 mod execute;
 mod feed;
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::time::{NANOS, Time};
 use crate::writes::{Answer, Frame, OwnedWrite, Write, Writes};
 
 use self::feed::Batch;
+use self::pool::Pool;
 
 /// Something that has happened.
 #[allow(missing_docs, reason = "the variants tell of their fields")]
@@ -92,7 +94,7 @@ pub struct Shard {
     counters: Counters,
     limits: ParseLimits,
     /// Output buffers without content.
-    pool: Vec<Vec<u8>>,
+    pool: Pool,
     /// Connections that have output.
     listed: Vec<ConnId>,
     /// Connections that may go on with input they hold.
@@ -130,7 +132,7 @@ impl Shard {
             writes,
             counters: Counters::default(),
             limits,
-            pool: Vec::new(),
+            pool: Pool::default(),
             listed: Vec::new(),
             resumable: Vec::new(),
             starved: Vec::new(),
@@ -234,7 +236,7 @@ impl Shard {
 
     fn on_sent(&mut self, id: ConnId, buffer: Vec<u8>) {
         self.counters.add(Counter::BytesWritten, buffer.len() as u64);
-        self.recycle(buffer);
+        self.pool.give(buffer);
         let Some(conn) = self.conns.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
         conn.sending = false;
         if conn.blocked == Blocked::Output && conn.may_resume() {
@@ -302,7 +304,7 @@ impl Shard {
     fn reply(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(conn) = self.conns[id.0 as usize].as_mut() else { return };
         if conn.out.capacity() == 0 {
-            conn.out = self.pool.pop().unwrap_or_default();
+            conn.out = self.pool.take();
         }
         write(&mut conn.out);
         if !conn.listed {
@@ -320,18 +322,11 @@ impl Shard {
         }
     }
 
-    fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.pool.len() < config::POOLED_BUFFERS_MAX && buffer.capacity() <= config::POOLED_BUFFER_BYTES_MAX {
-            buffer.clear();
-            self.pool.push(buffer);
-        }
-    }
-
     /// Whether it was there.
     fn forget(&mut self, id: ConnId) -> bool {
         let Some(conn) = self.conns.get_mut(id.0 as usize).and_then(Option::take) else { return false };
         self.shared.unregister(&conn.record);
-        self.recycle(conn.out);
+        self.pool.give(conn.out);
         true
     }
 

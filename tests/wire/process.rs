@@ -87,7 +87,7 @@ fn a_port_is_anybodys_after_an_orderly_stop() {
     server.signal(Signal::TERM);
     assert_eq!(server.exit().code(), Some(0));
     // by somebody who tries once
-    std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
 }
 
 #[test]
