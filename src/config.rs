@@ -56,9 +56,9 @@ pub const CQ_ENTRIES: u32 = 8192;
 
 /// Past this much unsent output a connection's commands are not executed until it has drained: the bound of a slow reader.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
-/// Bytes of output buffers a thread keeps for reuse.
+/// Bytes of output buffers, and of input buffers, that a thread keeps for reuse.
 pub const POOLED_BYTES_MAX: usize = 16 << 20;
-/// Output buffers a thread keeps for reuse.
+/// Buffers of each kind that a thread keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 1024;
 /// Commands that are looked up together, so that their cache misses overlap.
 pub const BATCH_COMMANDS_MAX: usize = 64;

@@ -129,6 +129,8 @@ impl Shard {
         if conn.pending.is_empty() && source.capacity() <= config::IDLE_INPUT_BYTES_MAX {
             source.clear();
             conn.pending = source;
+        } else {
+            self.inputs.give(source);
         }
     }
 
@@ -142,6 +144,10 @@ impl Shard {
             && !conn.closing
         {
             let room = conn.need.clamp(tail.len(), config::INPUT_RESERVE_BYTES_MAX.max(tail.len()));
+            if conn.pending.capacity() < room && room > config::IDLE_INPUT_BYTES_MAX {
+                let small = std::mem::replace(&mut conn.pending, self.inputs.take());
+                self.inputs.give(small);
+            }
             conn.pending.reserve_exact(room);
             conn.pending.extend_from_slice(tail);
         }

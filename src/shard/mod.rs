@@ -95,6 +95,8 @@ pub struct Shard {
     limits: ParseLimits,
     /// Output buffers without content.
     pool: Pool,
+    /// Input buffers without content, for values that come in pieces.
+    inputs: Pool,
     /// Connections that have output.
     listed: Vec<ConnId>,
     /// Connections that may go on with input they hold.
@@ -133,6 +135,7 @@ impl Shard {
             counters: Counters::default(),
             limits,
             pool: Pool::default(),
+            inputs: Pool::default(),
             listed: Vec::new(),
             resumable: Vec::new(),
             starved: Vec::new(),
@@ -327,6 +330,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id.0 as usize).and_then(Option::take) else { return false };
         self.shared.unregister(&conn.record);
         self.pool.give(conn.out);
+        self.inputs.give(conn.pending);
         true
     }
 

@@ -1,9 +1,9 @@
-//! Output buffers without content, for the next replies. Keeping large ones saves the page faults of fresh memory, which
+//! Buffers without content, for the next replies and for values that come in pieces. Keeping large ones saves the page faults of fresh memory, which
 //! cost more than copying a large value does.
 
 use crate::config;
 
-/// A thread's empty output buffers.
+/// Empty buffers of a thread.
 #[derive(Default)]
 pub(super) struct Pool {
     buffers: Vec<Vec<u8>>,
