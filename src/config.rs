@@ -97,6 +97,41 @@ pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
 
+/// Servers whose acks are needed, at most.
+pub const CLUSTER_MEMBERS_MAX: usize = 15;
+/// Servers that the coordinator knows besides the members, at most.
+pub const CLUSTER_LEARNERS_MAX: usize = 32;
+/// Bytes of a server's addresses in messages.
+pub const CONTACT_BYTES_MAX: usize = 255;
+/// D: how long a read lease lasts.
+pub const CLUSTER_LEASE: Duration = Duration::from_millis(200);
+/// Between two beacons; leases are renewed with each.
+pub const CLUSTER_BEACON: Duration = Duration::from_millis(40);
+/// Silence after which a member is left out.
+pub const CLUSTER_SILENCE: Duration = Duration::from_millis(500);
+/// Between two heartbeats of the coordinator.
+pub const CLUSTER_HEARTBEAT: Duration = Duration::from_millis(50);
+/// Silence after which the coordinator looks for another leader.
+pub const CLUSTER_LEADER_SILENCE: Duration = Duration::from_millis(400);
+/// Without an answer for so long a message is sent again.
+pub const CLUSTER_RESEND: Duration = Duration::from_millis(60);
+/// Bytes of frames kept in memory for followers that lack them; older ones come from the log.
+pub const TAIL_BYTES: usize = 32 << 20;
+/// Bytes sent to a follower and not yet in its log, at most.
+pub const WINDOW_BYTES: u64 = 4 << 20;
+/// Bytes that a learner may lack when it is made a member: the rest it gets while its acks are already needed.
+pub const JOIN_LAG_BYTES: u64 = 1 << 20;
+/// Bytes of the log read at a time for a learner that is behind the tail.
+pub const CATCH_UP_BYTES: usize = 1 << 20;
+/// Clients' writes that a follower has sent to the leader and not seen decided.
+pub const FORWARDS_MAX: usize = 4096;
+/// Bytes of one such write: an item and what stands around it.
+pub const FORWARD_BYTES_MAX: usize = ITEM_BYTES_CEILING + KEY_BYTES_MAX + 256;
+/// Reads that wait for a lease.
+pub const WAITING_READS_MAX: usize = 4096;
+/// Digests of the own store that a server remembers, to compare them with the leader's.
+pub const DIGESTS_KEPT: usize = 64;
+
 /// Entries replayed between two rounds of the store's housekeeping.
 pub const REPLAY_MAINTAIN_ENTRIES: u64 = 64;
 /// Prefixes that `stats detail` counts.
@@ -117,6 +152,10 @@ const _: () = assert!(SEGMENT_BYTES.is_power_of_two());
 const _: () = assert!(STORE_KEEP_FACTOR < STORE_RECLAIM_FACTOR as u64);
 const _: () = assert!(POOLED_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);
 const _: () = assert!(CQ_ENTRIES > SQ_ENTRIES);
+const _: () = assert!(CLUSTER_BEACON.0 * 4 <= CLUSTER_LEASE.0, "a lease outlives lost beacons");
+const _: () = assert!(CLUSTER_SILENCE.0 > CLUSTER_LEASE.0, "a silent member's promise has ended when it is left out");
+const _: () = assert!(TAIL_BYTES as u64 >= 2 * WINDOW_BYTES, "what is under way is in memory");
+const _: () = assert!(JOIN_LAG_BYTES <= WINDOW_BYTES);
 
 /// When an acknowledged write is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ pub mod store;
 
 pub mod log;
 
+pub mod cluster;
+
 pub mod conn;
 pub mod shard;
 pub mod stats;

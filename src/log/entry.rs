@@ -4,9 +4,10 @@
 use std::fmt;
 
 use super::layout::entry::{
-    DELETE, FLUSH, FLUSH_AT, HAS_BITS, HAS_CAS, HAS_EXPIRY, HAS_FLAGS, KIND_MASK, NO_OP, PUT, REASON_SHIFT, TOUCH,
-    VALUE_LENGTH_BYTES_MAX,
+    DELETE, FLUSH, FLUSH_AT, HAS_BITS, HAS_CAS, HAS_EXPIRY, HAS_FLAGS, KIND_MASK, NO_OP, ORIGIN, PUT, REASON_SHIFT,
+    TOUCH, VALUE_LENGTH_BYTES_MAX,
 };
+use super::{Incarnation, NodeId};
 use crate::config;
 use crate::time::{Expiry, Seconds};
 
@@ -51,6 +52,42 @@ pub enum Entry<'a> {
     },
     /// Changes nothing; marks the start of an epoch.
     NoOp,
+}
+
+/// Who asked for an entry that came to the leader through another server (C1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The server whose client asked.
+    pub node: NodeId,
+    /// Its incarnation then.
+    pub incarnation: Incarnation,
+    /// The request's number in that incarnation; the first is 1.
+    pub number: u64,
+}
+
+impl Origin {
+    /// Appends its bytes to `out`; those of its entry follow.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(ORIGIN);
+        out.extend_from_slice(&self.node.0.to_le_bytes());
+        out.extend_from_slice(&self.incarnation.0.to_le_bytes());
+        out.extend_from_slice(&self.number.to_le_bytes());
+    }
+
+    /// Takes the origin at the start of `bytes`, if there is one; the rest.
+    ///
+    /// # Errors
+    /// When one begins and is not whole.
+    pub fn decode(bytes: &[u8]) -> Result<(Option<Self>, &[u8]), EntryFault> {
+        if bytes.first() != Some(&ORIGIN) {
+            return Ok((None, bytes));
+        }
+        let mut rest = Rest(&bytes[1..]);
+        let node = NodeId(u64::from_le_bytes(rest.array()?));
+        let incarnation = Incarnation(u64::from_le_bytes(rest.array()?));
+        let number = u64::from_le_bytes(rest.array()?);
+        Ok((Some(Self { node, incarnation, number }), rest.0))
+    }
 }
 
 /// Why a key was removed.

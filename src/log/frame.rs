@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::layout::{self, frame as at};
-use super::{Entry, Epoch, LogIndex, Position};
+use super::{Entry, Epoch, LogIndex, Origin, Position};
 use crate::config;
 use crate::time::Time;
 
@@ -193,6 +193,13 @@ impl FrameBuilder {
         entry.encode(&mut self.bytes);
         self.entries += 1;
         index
+    }
+
+    /// Adds an entry that was asked for through another server; its index.
+    pub fn push_from(&mut self, origin: &Origin, entry: &Entry<'_>) -> LogIndex {
+        assert!(self.start.is_some(), "a frame is begun before it is filled");
+        origin.encode(&mut self.bytes);
+        self.push(entry)
     }
 
     /// Bytes of the frame so far, header included; 0 when none is begun.

@@ -136,6 +136,8 @@ pub mod entry {
     pub const FLUSH_AT: u8 = 5;
     /// Nothing changes.
     pub const NO_OP: u8 = 6;
+    /// Stands before an entry and says which server's client asked for it.
+    pub const ORIGIN: u8 = 7;
 
     /// Four bytes of client flags follow; they are not 0.
     pub const HAS_FLAGS: u8 = 0x10;
@@ -147,8 +149,11 @@ pub mod entry {
     pub const HAS_BITS: u8 = 0x80;
     /// How far the reason of a delete is shifted.
     pub const REASON_SHIFT: u32 = 4;
-    /// The most bytes an entry has besides key and value: first byte, key length, value length, flags, expiry, cas, bits.
-    pub const OVERHEAD_BYTES_MAX: usize = 1 + 1 + VALUE_LENGTH_BYTES_MAX + 4 + 4 + 8 + 1;
+    /// Bytes of an origin: first byte, server, its incarnation, the request's number there.
+    pub const ORIGIN_BYTES: usize = 1 + 8 + 8 + 8;
+    /// The most bytes an entry has besides key and value: its origin, first byte, key length, value length, flags, expiry,
+    /// cas, bits.
+    pub const OVERHEAD_BYTES_MAX: usize = ORIGIN_BYTES + 1 + 1 + VALUE_LENGTH_BYTES_MAX + 4 + 4 + 8 + 1;
     /// The most bytes of a value's length, seven bits in each.
     pub const VALUE_LENGTH_BYTES_MAX: usize = 5;
 }

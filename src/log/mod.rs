@@ -17,7 +17,7 @@ mod recovery;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Entry, EntryFault, Removed};
+pub use entry::{Entry, EntryFault, Origin, Removed};
 pub use file::{FileFault, FileHeader, LogId};
 pub use frame::{FrameBuilder, FrameFault, FrameHeader, FrameStart};
 pub use reader::{Entries, FrameView, Frames};
@@ -35,3 +35,11 @@ pub struct Position(pub u64);
 /// The number of the configuration an entry was made in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
+
+/// One server's name in a cluster, drawn at random when its directory is made. 0 is the coordinator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// How often a server has been started; 0 is before its first start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);

@@ -1,7 +1,7 @@
 //! Reads frames and entries where they lie, without a copy.
 
 use super::layout::frame as at;
-use super::{Entry, EntryFault, FrameFault, FrameHeader, LogIndex};
+use super::{Entry, EntryFault, FrameFault, FrameHeader, LogIndex, Origin};
 
 /// A frame whose checksums are right.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl<'a> FrameView<'a> {
     /// Its entries in order.
     #[must_use]
     pub const fn entries(&self) -> Entries<'a> {
-        Entries { rest: self.body, next: self.header.start.first_index, left: self.header.entries }
+        Entries { rest: self.body, next: self.header.start.first_index, left: self.header.entries, origin: None }
     }
 }
 
@@ -38,6 +38,15 @@ pub struct Entries<'a> {
     rest: &'a [u8],
     next: LogIndex,
     left: u32,
+    origin: Option<Origin>,
+}
+
+impl Entries<'_> {
+    /// Who asked for the entry that was taken last, if it came through another server.
+    #[must_use]
+    pub const fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -51,7 +60,11 @@ impl<'a> Iterator for Entries<'a> {
         self.left -= 1;
         let index = self.next;
         self.next.0 += 1;
-        let taken = Entry::decode(self.rest).and_then(|(entry, rest)| {
+        let taken = Origin::decode(self.rest).and_then(|(origin, rest)| {
+            self.origin = origin;
+            Entry::decode(rest)
+        });
+        let taken = taken.and_then(|(entry, rest)| {
             // the last entry ends where the frame does, or the count is not the one that was written
             if self.left == 0 && !rest.is_empty() { Err(EntryFault::Surplus(rest.len())) } else { Ok((entry, rest)) }
         });

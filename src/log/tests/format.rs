@@ -25,6 +25,11 @@ fn entries() -> String {
         (entry::FLUSH, "flush", "nothing"),
         (entry::FLUSH_AT, "flush at", "second 4"),
         (entry::NO_OP, "no-op", "nothing"),
+        (
+            entry::ORIGIN,
+            "origin",
+            "server 8, its incarnation 8, number 8, then the entry that came through that server",
+        ),
     ] {
         writeln!(text, "| `{kind:#04x}` | {name} | {then} |").expect("a string");
     }

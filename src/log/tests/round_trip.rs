@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{EntryFault, FrameFault, FrameView, Frames};
+use super::super::{EntryFault, FrameFault, FrameView, Frames, Incarnation, NodeId, Origin};
 use super::*;
 use crate::config;
 
@@ -125,4 +125,33 @@ fn small_buffers_are_used_again_and_large_ones_given_back() {
     builder.push(&Entry::NoOp);
     let second = builder.take();
     assert_eq!(second.as_ptr(), address, "the small one was kept and is used");
+}
+
+#[test]
+fn an_origin_stands_before_its_entry_and_takes_no_index() {
+    let origin = Origin { node: NodeId(7), incarnation: Incarnation(2), number: 9 };
+    let mut builder = FrameBuilder::new();
+    let start = FrameStart {
+        epoch: Epoch(1),
+        first_index: LogIndex(5),
+        position: Position(0),
+        durable_upto: Position(0),
+        time: Time(1),
+    };
+    builder.begin(start);
+    assert_eq!(builder.push(&Entry::NoOp), LogIndex(5));
+    assert_eq!(builder.push_from(&origin, &Entry::Flush), LogIndex(6));
+    assert_eq!(builder.push(&Entry::NoOp), LogIndex(7));
+    let bytes = builder.take();
+    let mut entries = FrameView::parse(&bytes).expect("it is whole").entries();
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next() {
+        found.push((entry.expect("it was pushed"), entries.origin()));
+    }
+    let expected = [(5, Entry::NoOp, None), (6, Entry::Flush, Some(origin)), (7, Entry::NoOp, None)];
+    assert_eq!(found, expected.map(|(index, entry, origin)| ((LogIndex(index), entry), origin)));
+    let mut one = Vec::new();
+    origin.encode(&mut one);
+    assert_eq!(Origin::decode(&one), Ok((Some(origin), &[][..])));
+    assert_eq!(Origin::decode(&one[..24]), Err(EntryFault::Short));
 }

@@ -1,0 +1,284 @@
+//! What a server's cluster machine is told and what it tells its surroundings to do.
+
+use super::configuration::{Epoch, Incarnation, LogIndex, Mark, Member, NodeId, NodeRecord, Position};
+use super::frame::Frame;
+use super::history::EpochStart;
+use super::lease::Timing;
+use super::message::{Digest, Message};
+use super::rules::Rules;
+use crate::log::Origin;
+use crate::time::Time;
+
+/// What a server knows of itself when it starts.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// As it was read back; `NodeRecord::new` at the first start.
+    pub record: NodeRecord,
+    /// Where others reach it.
+    pub contact: String,
+    /// Where each epoch begins in its log.
+    pub history: Vec<EpochStart>,
+    /// Where its log stands; all of it is durable.
+    pub end: Mark,
+    /// The newest leader's time in the log.
+    pub last_time: Time,
+    /// How far the store is: what a snapshot held, 0 without one. Entries of the log above are not applied.
+    pub applied: Mark,
+    /// What may be missing.
+    pub doubt: Doubt,
+    /// Times and bounds.
+    pub timing: Timing,
+    /// Reads are confirmed with a round, `--reads=strict`.
+    pub strict_reads: bool,
+    /// The rules.
+    pub rules: Rules,
+}
+
+/// Why a log may lack what was acked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It lacks nothing.
+    None,
+    /// The machine went down without a sync of its tail (D2).
+    Tail,
+    /// Below a watermark something was wrong; the log was cut there (D1).
+    Corruption,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A `Persist` is done.
+    RecordPersisted {
+        /// The record's epoch.
+        epoch: Epoch,
+    },
+    /// A message came.
+    Received {
+        /// Decoded and, where the transport does that, authenticated.
+        message: Message,
+    },
+    /// Time has passed; comes every few milliseconds.
+    Ticked,
+    /// At the leader: the write path made a frame. It continues the log, in the epoch of the last `BecameLeader`.
+    FrameBuilt {
+        /// The frame.
+        bytes: Vec<u8>,
+    },
+    /// What was appended is on the disk up to here.
+    Persisted {
+        /// The end of a frame.
+        upto: Position,
+        /// The `cut` of the `Append` that wrote it.
+        cut: u64,
+    },
+    /// The disk is full: nothing beyond this was written.
+    Refused {
+        /// The end of a frame.
+        written: Position,
+        /// As in `Persisted`.
+        cut: u64,
+    },
+    /// A `Commit` is done and this is what the store holds now.
+    Applied {
+        /// Where, and what.
+        digest: Digest,
+    },
+    /// The lifeline to that server ended in order: it is dead (R25).
+    LifelineEnded {
+        /// The server.
+        node: NodeId,
+        /// The incarnation that had opened the lifeline.
+        incarnation: Incarnation,
+    },
+    /// The lifeline to that server was reset or refused: a hint and no proof (R25).
+    LifelineLost {
+        /// The server.
+        node: NodeId,
+        /// The incarnation that had opened the lifeline.
+        incarnation: Incarnation,
+    },
+    /// Stop in order: hand the lead on.
+    Resign,
+    /// Say when reads are possible.
+    ReadAsked {
+        /// Comes back.
+        ticket: u64,
+    },
+    /// At a follower: a client's write, for the leader.
+    ForwardAsked {
+        /// The write, as the leader's write path understands it.
+        request: Vec<u8>,
+    },
+    /// At the leader: the write of `Forwarded` changed nothing and this is the answer. A write that made an entry with its
+    /// origin needs no such input.
+    ForwardAnswered {
+        /// As in `Forwarded`.
+        origin: Origin,
+        /// What to say.
+        reply: Vec<u8>,
+    },
+    /// What `ReadLog` asked for: frames without gaps; none when the log holds them no more.
+    LogRead {
+        /// As in `ReadLog`.
+        node: NodeId,
+        /// As in `ReadLog`.
+        from: Mark,
+        /// The frames.
+        frames: Vec<Frame>,
+    },
+}
+
+/// Something to do, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Make the record durable, then say `RecordPersisted`.
+    Persist {
+        /// Replaces the record before it.
+        record: NodeRecord,
+    },
+    /// Send a message.
+    Send {
+        /// To its header's destination.
+        message: Message,
+    },
+    /// Write a frame at the log's end, then say `Persisted`.
+    Append {
+        /// The frame.
+        frame: Frame,
+        /// How often the log was truncated before.
+        cut: u64,
+    },
+    /// Drop everything from here on, prepared entries too; their locks stay until what is below is applied.
+    Truncate {
+        /// Where the log stands then.
+        to: Mark,
+        /// How often the log has been truncated, this time included: comes back with `Persisted`.
+        cut: u64,
+    },
+    /// Lock the keys of the frame's entries: reads of them wait until they are committed or truncated (R24). Comes after
+    /// `Append` and before the frame can be acked.
+    LockKeys {
+        /// The frame.
+        frame: Frame,
+    },
+    /// Apply all entries up to here, unlock their keys, answer the writes of this server's own clients.
+    Commit {
+        /// The end of a frame.
+        upto: Mark,
+    },
+    /// This server leads: the write path goes on from here, in this epoch. Comes again for each epoch.
+    BecameLeader {
+        /// The epoch of coming frames.
+        epoch: Epoch,
+        /// The log's end, behind the epoch's no-op.
+        end: Mark,
+        /// No coming frame is earlier.
+        time: Time,
+    },
+    /// This server leads no more: entries that are not committed may be or not, their clients are told so (C2).
+    SteppedDown,
+    /// At the leader: evaluate this write and give its entry the origin.
+    Forwarded {
+        /// Who asked.
+        origin: Origin,
+        /// The write.
+        request: Vec<u8>,
+    },
+    /// At a follower: the write got this number.
+    ForwardTaken {
+        /// Counts up from 1.
+        number: u64,
+    },
+    /// At a follower: what became of a write.
+    ForwardDone {
+        /// Its number.
+        number: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Reads are possible now: take the value, then see whether the deadline has passed.
+    ReadAllowed {
+        /// As asked.
+        ticket: u64,
+        /// When the right to read ends.
+        deadline: Time,
+    },
+    /// No reads here for now.
+    ReadRefused {
+        /// As asked.
+        ticket: u64,
+        /// Who may know, if anyone.
+        leader: Option<NodeId>,
+    },
+    /// Read frames from the log on disk from here on, then say `LogRead`.
+    ReadLog {
+        /// For whom.
+        node: NodeId,
+        /// Where.
+        from: Mark,
+        /// About how many bytes.
+        bytes: usize,
+    },
+    /// Open a lifeline to this server.
+    Watch {
+        /// The server.
+        member: Member,
+    },
+    /// Something worth a line in the operator's log.
+    Report(Report),
+}
+
+/// What became of a forwarded write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its entry is committed and applied here.
+    Committed {
+        /// The entry's index.
+        index: LogIndex,
+    },
+    /// It changed nothing; this is the answer.
+    Answered {
+        /// As the leader's write path put it.
+        reply: Vec<u8>,
+    },
+}
+
+/// What an operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// This server adopted a configuration.
+    Adopted {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its leader.
+        leader: NodeId,
+    },
+    /// As leader it serves: the epoch's no-op is committed.
+    Serving {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A message of another cluster came.
+    OtherCluster {
+        /// From there.
+        from: NodeId,
+    },
+    /// The coordinator does not let this server in: it holds data of another cluster.
+    RefusedByCoordinator,
+    /// This server's data is not the leader's.
+    DigestDiffers {
+        /// Where.
+        position: Position,
+    },
+    /// The leader asks the coordinator to leave this server out.
+    LeavesOut {
+        /// The silent one.
+        node: NodeId,
+    },
+    /// The log holds what this learner needs no more.
+    NeedsSnapshot {
+        /// The learner.
+        node: NodeId,
+    },
+}

@@ -1,0 +1,189 @@
+//! Lease arithmetic. Both directions are alike: one side promises for G from *receipt*, the other relies on it for D from its
+//! *own* send time, which came back as an echo. Whatever the network does, the promise outlives the reliance.
+//!
+//! ```text
+//! relies    s ---------- D ---------->|          by its own clock, from when it sent
+//!            \                          .
+//! promises    r --------------- G --------------->|   by its own clock, from when it received
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::configuration::NodeId;
+use super::rules::{Rule, Rules};
+use crate::config;
+use crate::time::{Duration, Time};
+
+/// How long things take and how long one waits for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// D: how long a lease lasts.
+    pub lease: Duration,
+    /// Between two beacons of a leader, and two acks of an idle follower.
+    pub beacon: Duration,
+    /// Silence after which a leader asks to leave a member out, and takes the coordinator for gone.
+    pub silence: Duration,
+    /// Between two heartbeats of the coordinator.
+    pub heartbeat: Duration,
+    /// Without an answer for so long something is sent again.
+    pub resend: Duration,
+    /// Silence after which the coordinator looks for another leader.
+    pub leader_silence: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            lease: config::CLUSTER_LEASE,
+            beacon: config::CLUSTER_BEACON,
+            silence: config::CLUSTER_SILENCE,
+            heartbeat: config::CLUSTER_HEARTBEAT,
+            resend: config::CLUSTER_RESEND,
+            leader_silence: config::CLUSTER_LEADER_SILENCE,
+        }
+    }
+}
+
+impl Timing {
+    /// G: how long a promise binds.
+    #[must_use]
+    pub const fn promise(&self, rules: Rules) -> Duration {
+        // R21: clock rates differ by at most 10 %, so 1.25 D by the slower outlasts D by the faster; 5 ms for the rest
+        if rules.hold(Rule::R21) { Duration(self.lease.0 + self.lease.0 / 4 + 5_000_000) } else { self.lease }
+    }
+}
+
+/// What one side has promised: nothing before this instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promise {
+    until: Time,
+}
+
+impl Promise {
+    /// Binds for G from now.
+    pub fn make(&mut self, now: Time, g: Duration) {
+        self.until = self.until.max(now.after(g));
+    }
+
+    /// What was promised to one that is dead, or gave it back, binds no more.
+    pub const fn release(&mut self) {
+        self.until = Time(0);
+    }
+
+    /// How long it still binds.
+    #[must_use]
+    pub const fn left(&self, now: Time) -> Duration {
+        self.until.since(now)
+    }
+
+    /// Whether it binds no more.
+    #[must_use]
+    pub const fn has_ended(&self, now: Time) -> bool {
+        self.left(now).0 == 0
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn until(&self) -> Time {
+        self.until
+    }
+}
+
+/// The newest own send times that came back with a promise, of each server asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Echoes {
+    newest: BTreeMap<NodeId, Time>,
+}
+
+impl Echoes {
+    /// `node` promised on receipt of what was sent at `sent`. An older echo changes nothing, however late it comes.
+    pub fn note(&mut self, node: NodeId, sent: Time) {
+        let newest = self.newest.entry(node).or_default();
+        *newest = (*newest).max(sent);
+    }
+
+    /// `node` is heard of no more.
+    pub fn forget(&mut self, node: NodeId) {
+        self.newest.remove(&node);
+    }
+
+    /// Since when all of `needed` have promised: the oldest of their newest echoes. Never, if one has not; always, if
+    /// nobody is needed.
+    #[must_use]
+    pub fn round(&self, needed: impl IntoIterator<Item = NodeId>) -> Option<Time> {
+        needed
+            .into_iter()
+            .try_fold(Time(u64::MAX), |oldest, node| self.newest.get(&node).map(|&newest| oldest.min(newest)))
+    }
+
+    /// When the lease ends that relies on all of `needed`.
+    #[must_use]
+    pub fn deadline(&self, needed: impl IntoIterator<Item = NodeId>, d: Duration) -> Option<Time> {
+        self.round(needed).map(|round| round.after(d))
+    }
+}
+
+/// A step of a read at any server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadStep {
+    /// Take the value from the store, if its key is not locked.
+    Value,
+    /// Take the deadline from the machine.
+    Deadline,
+    /// Read the clock, and answer if the deadline has not passed.
+    Clock,
+}
+
+/// The order of a read's steps: a process may be stopped for any time between two of them.
+#[must_use]
+pub const fn read_order(rules: Rules) -> [ReadStep; 3] {
+    // R24: a value that was taken before the clock said that the lease still ran was taken under the lease
+    if rules.hold(Rule::R24Order) {
+        [ReadStep::Value, ReadStep::Deadline, ReadStep::Clock]
+    } else {
+        [ReadStep::Clock, ReadStep::Deadline, ReadStep::Value]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_outlasts_the_lease_at_any_pair_of_clock_rates() {
+        for d in [1_000_000, 100_000_000, 10_000_000_000] {
+            let timing = Timing { lease: Duration(d), ..Timing::default() };
+            let g = timing.promise(Rules::ALL).0;
+            // in true time a lease by the slowest clock lasts D / 0.9, a promise by the fastest G / 1.1
+            assert!(g * 9 > d * 11, "{g} {d}");
+            assert!(timing.promise(Rules::ALL.without(Rule::R21)).0 * 9 < d * 11);
+        }
+    }
+
+    #[test]
+    fn a_lease_needs_everyone_and_counts_from_the_oldest_echo() {
+        let (a, b) = (NodeId(1), NodeId(2));
+        let mut echoes = Echoes::default();
+        assert_eq!(echoes.deadline([], Duration(5)), Some(Time(u64::MAX)), "who is alone needs nobody");
+        echoes.note(a, Time(10));
+        assert_eq!(echoes.round([a, b]), None);
+        echoes.note(b, Time(20));
+        assert_eq!(echoes.deadline([a, b], Duration(5)), Some(Time(15)));
+        echoes.note(a, Time(30));
+        echoes.note(a, Time(12));
+        assert_eq!(echoes.deadline([a, b], Duration(5)), Some(Time(25)), "an old echo changes nothing");
+        echoes.forget(b);
+        assert_eq!(echoes.round([a, b]), None);
+    }
+
+    #[test]
+    fn a_promise_is_never_shortened_but_by_release() {
+        let mut promise = Promise::default();
+        promise.make(Time(100), Duration(50));
+        promise.make(Time(90), Duration(50));
+        assert_eq!(promise.left(Time(140)), Duration(10));
+        assert!(promise.has_ended(Time(150)));
+        promise.release();
+        assert!(promise.has_ended(Time(0)));
+    }
+}

@@ -1,0 +1,185 @@
+//! What servers and the coordinator say to each other. A transport carries a message whole, or not at all; it may lose,
+//! double, delay and reorder. `codec` has the bytes.
+
+use super::configuration::{Configuration, Epoch, Incarnation, LogId, Mark, Member, NodeId, Position};
+use super::frame::Frame;
+use crate::time::{Duration, Time};
+
+/// What every message carries (R7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The cluster; 0 from a server that belongs to none yet.
+    pub cluster: LogId,
+    /// The sender's epoch, durable at the sender.
+    pub epoch: Epoch,
+    /// Who sent it.
+    pub source: NodeId,
+    /// The sender's incarnation; the coordinator has 0.
+    pub source_incarnation: Incarnation,
+    /// For whom it is.
+    pub destination: NodeId,
+    /// The receiver's incarnation as the sender knows it; 0 when it knows none.
+    pub destination_incarnation: Incarnation,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// From whom, to whom, of which epoch.
+    pub header: Header,
+    /// What it says.
+    pub body: Body,
+}
+
+/// A server as the coordinator tells the leader of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Name and contact.
+    pub member: Member,
+    /// The incarnation that registered.
+    pub incarnation: Incarnation,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Leader to follower or learner: a frame behind `previous`, or none: a beacon.
+    Append(Append),
+    /// Follower or learner to leader.
+    Ack(Ack),
+    /// Anyone to anyone: the newest configuration that the sender has made durable.
+    Announce(Configuration),
+    /// Anyone to anyone: send me your configuration.
+    ConfigAsked,
+    /// Server to coordinator, until it is a member or a learner that the leader knows.
+    Register {
+        /// Where it is reached.
+        contact: String,
+        /// Where its log stands.
+        end: Mark,
+        /// Its log may lack what it once acked (D1, D2).
+        doubtful: bool,
+    },
+    /// Coordinator to a server of another cluster: its own is the header's (R1).
+    Refused {
+        /// The cluster the server said it is of.
+        yours: LogId,
+    },
+    /// Coordinator to leader, on each of its ticks.
+    Heartbeat {
+        /// When it was sent, by the coordinator's clock.
+        sent: Time,
+        /// Servers that are not members.
+        registered: Vec<Registered>,
+    },
+    /// Leader to coordinator.
+    HeartbeatAck {
+        /// The heartbeat's `sent`.
+        echo: Time,
+        /// Where the leader's log stands.
+        end: Mark,
+    },
+    /// Leader to coordinator: make these the members (R2). The epoch to change is the header's.
+    ChangeAsked {
+        /// In order of their names.
+        members: Vec<Member>,
+    },
+    /// Coordinator to member: could you lead in place of this leader (R5)?
+    CandidateAsked {
+        /// This incarnation of the leader is proven dead (R25).
+        proven_dead: bool,
+    },
+    /// Member to coordinator. Says yes with `promise_left` 0, and makes no promise in this epoch from then on.
+    CandidateAnswer {
+        /// Where its log stands.
+        end: Mark,
+        /// How long its promise to the leader still binds it (R16), by its clock.
+        promise_left: Duration,
+        /// Its log may lack what it once acked (D1, D2).
+        doubtful: bool,
+    },
+    /// Leader to all: I lead no more in this epoch and read no more (R25).
+    Resigned,
+    /// Member to leader: leave me out, my data is not what yours is.
+    Leaving,
+    /// Follower to leader: a client's write (C1).
+    Forward(Forward),
+    /// Leader to follower: the answer to a write that changed nothing.
+    ForwardAnswer {
+        /// The write's number.
+        number: u64,
+        /// As the leader's write path put it.
+        reply: Vec<u8>,
+    },
+}
+
+/// Leader to follower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// When it was sent, by the leader's clock.
+    pub sent: Time,
+    /// The newest `sent` of this follower for which the leader promised to wait (R18).
+    pub echo: Option<Time>,
+    /// Where the leader's log stood before `frame`. The follower's must stand there too.
+    pub previous: Mark,
+    /// One frame, or none.
+    pub frame: Option<Frame>,
+    /// Everything below is committed.
+    pub commit: Position,
+    /// A digest of the data at a committed position.
+    pub digest: Option<Digest>,
+}
+
+/// A digest of everything in the store with all entries below `position` applied and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// A frame's end.
+    pub position: Position,
+    /// Order-independent, over key, value, flags, expiry and cas id.
+    pub digest: u64,
+}
+
+/// Follower to leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// When it was sent, by the follower's clock.
+    pub sent: Time,
+    /// The newest `sent` of the leader for which it promised not to take over (R16); nothing when it makes no promise.
+    pub echo: Option<Time>,
+    /// How its log agrees with the leader's.
+    pub standing: Standing,
+}
+
+/// How a follower's log agrees with the leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not known in this epoch: nothing of the leader's has fitted yet.
+    Unknown,
+    /// Up to `end`; durable up to `durable`.
+    Matched {
+        /// Everything below is on its disk.
+        durable: Position,
+        /// Everything below is in its log.
+        end: Position,
+    },
+    /// The append's `previous` did not fit; this may.
+    Gap {
+        /// The newest mark of its log that is not newer than `previous`.
+        last: Mark,
+        /// The `sent` of the append that did not fit.
+        of: Time,
+    },
+}
+
+/// A client's write on its way to the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Its number in the sender's incarnation; the first is 1.
+    pub number: u64,
+    /// The number before it in this epoch, 0 for the first: the leader takes them in order and each once.
+    pub previous: u64,
+    /// All numbers below are decided.
+    pub undecided: u64,
+    /// The request, as the write paths of both ends understand it.
+    pub request: Vec<u8>,
+}

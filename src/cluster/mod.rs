@@ -1,0 +1,29 @@
+//! The cluster: pure machines for the coordinator (the load balancer's brain) and for a server's roles, and what they say to
+//! each other. Owns configurations, replication of frames by position, leases, elections. Never touches a socket, a file or a
+//! clock, and knows nothing of memcached: an entry is bytes in a frame.
+//!
+//! ```text
+//!            Register, ChangeAsked                    Append (frames, beacons)
+//!  server ----------------------> coordinator leader <------------------------> follower, learner
+//!         <---------------------- configuration        Ack (durable position)
+//!          Announce, Heartbeat    by compare-and-swap
+//! ```
+//!
+//! Reading order: `configuration`, `message`, `effect`, `quorum`, `lease`, `history`.
+
+pub mod configuration;
+pub mod effect;
+pub mod frame;
+pub mod history;
+pub mod lease;
+pub mod message;
+pub mod quorum;
+pub mod rules;
+
+pub use configuration::{COORDINATOR, Configuration, Mark, Member, NodeRecord};
+pub use effect::{Boot, Doubt, Effect, Input, Outcome, Report};
+pub use frame::Frame;
+pub use history::EpochStart;
+pub use lease::{ReadStep, Timing, read_order};
+pub use message::{Body, Digest, Header, Message};
+pub use rules::{Rule, Rules};
