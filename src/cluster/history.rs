@@ -3,6 +3,7 @@
 //! enough to find where two logs part.
 
 use super::configuration::{Epoch, LogIndex, Mark, Position};
+use crate::log::{FrameHeader, FrameStart};
 
 /// The first frame of an epoch in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,15 @@ pub struct EpochStart {
     pub first_index: LogIndex,
     /// Where its first frame begins.
     pub position: Position,
+}
+
+impl EpochStart {
+    /// As if this frame were the first of its epoch.
+    #[must_use]
+    pub const fn of(header: &FrameHeader) -> Self {
+        let FrameStart { epoch, first_index, position, .. } = header.start;
+        Self { epoch, first_index, position }
+    }
 }
 
 /// All of them and the log's end. Invariant: epochs, indices and positions grow, and the end is behind the last start.

@@ -146,6 +146,8 @@ pub struct Ack {
     pub sent: Time,
     /// The newest `sent` of the leader for which it promised not to take over (R16); nothing when it makes no promise.
     pub echo: Option<Time>,
+    /// It told the coordinator that its promise has ended, and promises no more in this epoch (R5).
+    pub withdrawn: bool,
     /// How its log agrees with the leader's.
     pub standing: Standing,
 }
@@ -154,7 +156,10 @@ pub struct Ack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Not known in this epoch: nothing of the leader's has fitted yet.
-    Unknown,
+    Unknown {
+        /// Where its log stands.
+        last: Mark,
+    },
     /// Up to `end`; durable up to `durable`.
     Matched {
         /// Everything below is on its disk.

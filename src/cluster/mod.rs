@@ -12,18 +12,33 @@
 //! Reading order: `configuration`, `message`, `effect`, `quorum`, `lease`, `history`.
 
 pub mod configuration;
+pub mod coordinator;
 pub mod effect;
+mod election;
+mod follower;
+mod forwards;
 pub mod frame;
 pub mod history;
+mod intake;
+mod journal;
+mod leader;
+mod learner;
 pub mod lease;
 pub mod message;
+mod progress;
 pub mod quorum;
+mod receiver;
+pub mod replica;
 pub mod rules;
+mod server;
+mod tail;
 
 pub use configuration::{COORDINATOR, Configuration, Mark, Member, NodeRecord};
+pub use coordinator::{Coordinator, CoordinatorBoot, CoordinatorEffect, CoordinatorInput};
 pub use effect::{Boot, Doubt, Effect, Input, Outcome, Report};
 pub use frame::Frame;
 pub use history::EpochStart;
 pub use lease::{ReadStep, Timing, read_order};
 pub use message::{Body, Digest, Header, Message};
+pub use replica::{Replica, WritePlace, WriteRefusal};
 pub use rules::{Rule, Rules};

@@ -1,0 +1,443 @@
+//! The coordinator, the load balancer's brain: the only one that makes configurations, by compare-and-swap, durable before they
+//! are told (R1, R2). Watches the leader and sees to another one. Never touches the data path: its death stops no get or set.
+//!
+//! ```text
+//!            Register (first come)                ChangeAsked, election
+//!   nothing ----------------------> persisting <--------------------------- watching
+//!                                       |  Persisted: announced                 ^
+//!                                       '---------------------------------------'
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId, Member, NodeId};
+use super::election::{Answer, Election};
+use super::lease::Timing;
+use super::message::{Body, Header, Message, Registered};
+use super::rules::{Rule, Rules};
+use crate::config;
+use crate::time::Time;
+
+/// What a coordinator knows when it starts.
+#[derive(Clone, Debug)]
+pub struct CoordinatorBoot {
+    /// As it was read back. Without one a new cluster is founded.
+    pub record: Option<Configuration>,
+    /// The id of a cluster that would be founded: random.
+    pub fresh: LogId,
+    /// `--min-insync` of a cluster that would be founded.
+    pub min_insync: u8,
+    /// Times and bounds.
+    pub timing: Timing,
+    /// The rules.
+    pub rules: Rules,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are those of a server's inputs")]
+pub enum CoordinatorInput {
+    /// A message came.
+    Received { message: Message },
+    /// Time has passed; comes every few milliseconds.
+    Ticked,
+    /// A `Persist` is done, file and directory.
+    Persisted { epoch: Epoch },
+    /// The lifeline to that server ended in order: it is dead (R25).
+    LifelineEnded { node: NodeId, incarnation: Incarnation },
+    /// It was reset or refused: a hint.
+    LifelineLost { node: NodeId, incarnation: Incarnation },
+}
+
+/// Something to do, in order.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the variants tell of their fields")]
+pub enum CoordinatorEffect {
+    /// Make it durable, file and directory, then say `Persisted`.
+    Persist { configuration: Configuration },
+    /// Send a message.
+    Send { message: Message },
+    /// Open a lifeline to this server.
+    Watch { member: Member, incarnation: Incarnation },
+    /// A server holds data of another cluster and is not let in (R1).
+    RefusedServer { node: NodeId, ours: LogId, theirs: LogId },
+}
+
+/// A server as it registered.
+#[derive(Debug)]
+struct Known {
+    member: Member,
+    incarnation: Incarnation,
+    heard: Time,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Coordinator {
+    /// The newest configuration that is durable.
+    record: Option<Configuration>,
+    /// Being made durable. Invariant: the record's epoch and one more.
+    persisting: Option<Configuration>,
+    fresh: LogId,
+    min_insync: u8,
+    timing: Timing,
+    rules: Rules,
+    servers: BTreeMap<NodeId, Known>,
+    leader_heard: Time,
+    /// The leader's incarnation is dead, or leads no more by its own word (R25).
+    leader_gone: bool,
+    election: Option<Election>,
+    beaten: Option<Time>,
+}
+
+impl Coordinator {
+    /// A coordinator that starts.
+    #[must_use]
+    pub fn start(now: Time, boot: CoordinatorBoot) -> Self {
+        let CoordinatorBoot { record, fresh, min_insync, timing, rules } = boot;
+        assert!(fresh.0 != 0, "0 is no cluster");
+        Self {
+            record,
+            persisting: None,
+            fresh,
+            min_insync,
+            timing,
+            rules,
+            servers: BTreeMap::new(),
+            leader_heard: now,
+            leader_gone: false,
+            election: None,
+            beaten: None,
+        }
+    }
+
+    /// The record of a coordinator that lost its own, from the configurations in all servers' records: `--recover`, once
+    /// the operator has confirmed it (R1).
+    #[must_use]
+    pub fn recover(records: &[Configuration]) -> Option<Configuration> {
+        let newest = records.iter().max_by_key(|configuration| configuration.epoch)?;
+        let mut recovered = newest.clone();
+        recovered.epoch.0 += 1;
+        let of_one_cluster = records.iter().all(|configuration| configuration.cluster == newest.cluster);
+        (of_one_cluster && recovered.fault().is_none()).then_some(recovered)
+    }
+
+    /// Takes one input. `pick` draws a number below its argument from the caller's seeded randomness.
+    pub fn step(
+        &mut self,
+        now: Time,
+        input: CoordinatorInput,
+        pick: &mut dyn FnMut(usize) -> usize,
+        effects: &mut Vec<CoordinatorEffect>,
+    ) {
+        match input {
+            CoordinatorInput::Received { message } => self.on_received(now, message, effects),
+            CoordinatorInput::Ticked => self.on_ticked(now, effects),
+            CoordinatorInput::Persisted { epoch } => self.on_persisted(now, epoch, effects),
+            CoordinatorInput::LifelineEnded { node, incarnation } => self.on_dead(now, node, incarnation, effects),
+            CoordinatorInput::LifelineLost { node, incarnation } => {
+                // R25: a reset or a refusal proves nothing
+                if !self.rules.hold(Rule::R25) {
+                    self.on_dead(now, node, incarnation, effects);
+                }
+            }
+        }
+        self.decide(now, pick, effects);
+    }
+
+    fn cluster(&self) -> LogId {
+        self.record.as_ref().map_or(self.fresh, |record| record.cluster)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.record.as_ref().map_or(Epoch(0), |record| record.epoch)
+    }
+
+    fn send(&self, destination: NodeId, body: Body, effects: &mut Vec<CoordinatorEffect>) {
+        let destination_incarnation = self.servers.get(&destination).map_or(Incarnation(0), |known| known.incarnation);
+        let header = Header {
+            cluster: self.cluster(),
+            epoch: self.epoch(),
+            source: COORDINATOR,
+            source_incarnation: Incarnation(0),
+            destination,
+            destination_incarnation,
+        };
+        effects.push(CoordinatorEffect::Send { message: Message { header, body } });
+    }
+
+    fn announce(&self, destination: NodeId, effects: &mut Vec<CoordinatorEffect>) {
+        if let Some(record) = &self.record {
+            self.send(destination, Body::Announce(record.clone()), effects);
+        }
+    }
+
+    fn on_received(&mut self, now: Time, message: Message, effects: &mut Vec<CoordinatorEffect>) {
+        let Message { header, body } = message;
+        let from = header.source;
+        if header.destination != COORDINATOR || from == COORDINATOR || header.source_incarnation.0 == 0 {
+            return;
+        }
+        if header.cluster.0 != 0 && header.cluster != self.cluster() {
+            // R1: it may not be ours to take, and its data would be lost
+            let (ours, theirs) = (self.cluster(), header.cluster);
+            effects.push(CoordinatorEffect::RefusedServer { node: from, ours, theirs });
+            return self.send(from, Body::Refused { yours: theirs }, effects);
+        }
+        if self.servers.get(&from).is_some_and(|known| header.source_incarnation < known.incarnation) {
+            return;
+        }
+        match body {
+            Body::Register { contact, .. } => self.on_register(now, &header, contact, effects),
+            Body::ConfigAsked => self.announce(from, effects),
+            // R4: a request made at another epoch is answered with the current configuration
+            _ if header.epoch != self.epoch() && (self.rules.hold(Rule::R2) || header.epoch.0 == 0) => {
+                self.announce(from, effects);
+            }
+            Body::ChangeAsked { members } => self.on_change_asked(&header, members, effects),
+            Body::HeartbeatAck { .. } if self.is_leader(&header) => {
+                self.leader_heard = now;
+                // R5: it lives, so it is not deposed; those who promise nothing more are freed by its next change
+                if !self.leader_gone {
+                    self.election = None;
+                }
+            }
+            Body::CandidateAnswer { end, promise_left, doubtful } => {
+                let free = promise_left.0 == 0;
+                let answer = Answer { incarnation: header.source_incarnation, end, free, doubtful };
+                self.on_answer(now, from, answer);
+            }
+            Body::Resigned if self.is_leader(&header) => self.on_leader_gone(now, effects),
+            _ => {}
+        }
+    }
+
+    fn is_leader(&self, header: &Header) -> bool {
+        self.record.as_ref().is_some_and(|record| {
+            record.leader == header.source && record.leader_incarnation == header.source_incarnation
+        })
+    }
+
+    fn on_register(&mut self, now: Time, header: &Header, contact: String, effects: &mut Vec<CoordinatorEffect>) {
+        let (node, incarnation) = (header.source, header.source_incarnation);
+        let room = self.servers.contains_key(&node)
+            || self.servers.len() < config::CLUSTER_MEMBERS_MAX + config::CLUSTER_LEARNERS_MAX;
+        if contact.len() > config::CONTACT_BYTES_MAX || !room {
+            return;
+        }
+        let member = Member { node, contact };
+        let news = self.servers.get(&node).is_none_or(|known| known.incarnation < incarnation);
+        self.servers.insert(node, Known { member: member.clone(), incarnation, heard: now });
+        if news {
+            effects.push(CoordinatorEffect::Watch { member: member.clone(), incarnation });
+        }
+        let Some(record) = &self.record else { return self.found(member, incarnation, effects) };
+        if header.epoch < record.epoch {
+            self.announce(node, effects);
+        }
+        // R6: where a later incarnation runs, the earlier one does not
+        let restarted =
+            self.record.as_ref().is_some_and(|record| record.leader == node && record.leader_incarnation < incarnation);
+        if restarted {
+            self.on_leader_gone(now, effects);
+        }
+    }
+
+    /// The first to come leads a new cluster.
+    fn found(&mut self, member: Member, incarnation: Incarnation, effects: &mut Vec<CoordinatorEffect>) {
+        if self.persisting.is_none() {
+            let configuration = Configuration {
+                cluster: self.fresh,
+                epoch: Epoch(1),
+                leader: member.node,
+                leader_incarnation: incarnation,
+                members: vec![member],
+                min_insync: self.min_insync,
+            };
+            self.persist(configuration, effects);
+        }
+    }
+
+    /// R1: durable first, then announced.
+    fn persist(&mut self, configuration: Configuration, effects: &mut Vec<CoordinatorEffect>) {
+        assert!(self.persisting.is_none(), "one change at a time");
+        assert!(configuration.epoch.0 == self.epoch().0 + 1, "R2: from e to e + 1 and no other");
+        assert!(configuration.fault().is_none(), "a configuration is made right");
+        self.persisting = Some(configuration.clone());
+        effects.push(CoordinatorEffect::Persist { configuration });
+    }
+
+    fn on_persisted(&mut self, now: Time, epoch: Epoch, effects: &mut Vec<CoordinatorEffect>) {
+        let Some(configuration) = self.persisting.take_if(|persisting| persisting.epoch == epoch) else { return };
+        let before = self.record.replace(configuration);
+        (self.leader_heard, self.leader_gone, self.election) = (now, false, None);
+        let record = self.record.as_ref().expect("it was just set");
+        // what happened to its leader meanwhile is still true
+        let leader = self.servers.get(&record.leader);
+        self.leader_gone = leader.is_some_and(|known| known.incarnation > record.leader_incarnation);
+        let left = before.iter().flat_map(Configuration::nodes).filter(|&node| !record.has(node));
+        let told: Vec<NodeId> = record.nodes().chain(left).collect();
+        for node in told {
+            self.announce(node, effects);
+        }
+    }
+
+    /// R2: compare and swap, by the leader of the current configuration, which is one of its members.
+    fn on_change_asked(&mut self, header: &Header, members: Vec<Member>, effects: &mut Vec<CoordinatorEffect>) {
+        let Some(record) = &self.record else { return };
+        if self.persisting.is_some() || self.leader_gone {
+            return;
+        }
+        let mut next = record.clone();
+        next.epoch.0 += 1;
+        next.members = members;
+        if self.rules.hold(Rule::R2) {
+            if !self.is_leader(header) {
+                return;
+            }
+        } else {
+            // R2: whoever asks gets what it asks for
+            (next.leader, next.leader_incarnation) = (header.source, header.source_incarnation);
+        }
+        if next.fault().is_none() {
+            self.persist(next, effects);
+        }
+    }
+
+    fn on_dead(&mut self, now: Time, node: NodeId, incarnation: Incarnation, effects: &mut Vec<CoordinatorEffect>) {
+        if self.servers.get(&node).is_some_and(|known| known.incarnation <= incarnation) {
+            self.servers.remove(&node);
+        }
+        let leads = |record: &Configuration| record.leader == node && record.leader_incarnation <= incarnation;
+        if self.record.as_ref().is_some_and(leads) {
+            self.on_leader_gone(now, effects);
+        }
+    }
+
+    fn on_leader_gone(&mut self, now: Time, effects: &mut Vec<CoordinatorEffect>) {
+        if !self.leader_gone {
+            self.leader_gone = true;
+            self.election = None;
+            self.elect(now, effects);
+        }
+    }
+
+    fn on_ticked(&mut self, now: Time, effects: &mut Vec<CoordinatorEffect>) {
+        let Some(leader) = self.record.as_ref().map(|record| record.leader) else { return };
+        if self.beaten.is_none_or(|at| now.since(at) >= self.timing.heartbeat) {
+            // who was stopped for long heard nobody, which says nothing about the leader
+            let stopped = self.beaten.is_some_and(|at| now.since(at) >= self.timing.leader_silence);
+            if stopped {
+                self.leader_heard = now;
+            }
+            self.beaten = Some(now);
+            let forgotten = 20 * self.timing.leader_silence.0;
+            let record = self.record.as_ref().expect("it was just looked at");
+            self.servers.retain(|&node, known| record.has(node) || now.since(known.heard).0 < forgotten);
+            let registered = self.learners();
+            self.send(leader, Body::Heartbeat { sent: now, registered }, effects);
+        }
+        if self.leader_gone || now.since(self.leader_heard) >= self.timing.leader_silence {
+            self.elect(now, effects);
+        }
+    }
+
+    fn learners(&self) -> Vec<Registered> {
+        let record = self.record.as_ref().expect("whoever asks has one");
+        let strangers = self.servers.iter().filter(|(node, _)| !record.has(**node));
+        let registered =
+            strangers.map(|(_, known)| Registered { member: known.member.clone(), incarnation: known.incarnation });
+        registered.take(config::CLUSTER_LEARNERS_MAX).collect()
+    }
+
+    /// Those who may lead next.
+    fn eligible(&self) -> Vec<NodeId> {
+        let Some(record) = &self.record else { return Vec::new() };
+        let restarted =
+            |node: NodeId| self.servers.get(&node).is_some_and(|known| known.incarnation > record.leader_incarnation);
+        // R3: members and nobody else; the leader itself when it was started again
+        let members = record.nodes().filter(|&node| node != record.leader || restarted(node));
+        if self.rules.hold(Rule::R3) {
+            members.collect()
+        } else {
+            let strangers = self.servers.keys().copied().filter(|&node| !record.has(node));
+            members.chain(strangers).collect()
+        }
+    }
+
+    /// Asks all that may lead, again and again.
+    fn elect(&mut self, now: Time, effects: &mut Vec<CoordinatorEffect>) {
+        if self.persisting.is_some() || self.record.is_none() {
+            return;
+        }
+        let resend = self.timing.resend;
+        let election = self.election.get_or_insert_default();
+        if election.asked.is_some_and(|at| now.since(at) < resend) {
+            return;
+        }
+        election.asked = Some(now);
+        // R25: silence proves nothing
+        let proven_dead = self.leader_gone || !self.rules.hold(Rule::R25);
+        for node in self.eligible() {
+            self.send(node, Body::CandidateAsked { proven_dead }, effects);
+        }
+    }
+
+    fn on_answer(&mut self, now: Time, node: NodeId, answer: Answer) {
+        if let Some(election) = &mut self.election {
+            election.on_answer(now, node, answer);
+        }
+    }
+
+    /// Makes one of the candidates leader, once all have answered or were waited for.
+    fn decide(&mut self, now: Time, pick: &mut dyn FnMut(usize) -> usize, effects: &mut Vec<CoordinatorEffect>) {
+        let (Some(election), Some(record)) = (&self.election, &self.record) else { return };
+        let Some(since) = election.free_since() else { return };
+        let eligible = self.eligible();
+        let waited = now.since(since) >= self.timing.resend;
+        if self.persisting.is_some() || !(waited || election.all_free(eligible.iter().copied())) {
+            return;
+        }
+        let candidates = election.candidates(record, &eligible);
+        if candidates.is_empty() {
+            return;
+        }
+        let chosen = candidates[pick(candidates.len())];
+        let answer = *election.answer(chosen).expect("a candidate has answered");
+        let mut next = record.clone();
+        next.epoch.0 += 1;
+        // the old leader stays only if it was started again and spoke
+        let old = record.leader;
+        next.members.retain(|member| member.node != old || election.answer(old).is_some());
+        (next.leader, next.leader_incarnation) = (chosen, answer.incarnation);
+        if !next.has(chosen)
+            && let Some(known) = self.servers.get(&chosen)
+        {
+            next.members.push(known.member.clone());
+            next.members.sort();
+        }
+        self.persist(next, effects);
+    }
+
+    /// The newest durable configuration.
+    #[must_use]
+    pub const fn configuration(&self) -> Option<&Configuration> {
+        self.record.as_ref()
+    }
+
+    /// Servers that clients may be told of: the leader first, then the other members.
+    pub fn servers(&self) -> impl Iterator<Item = &Member> {
+        let leader = self.record.as_ref().map_or(COORDINATOR, |record| record.leader);
+        let members = || self.record.iter().flat_map(|record| &record.members);
+        let leads = members().filter(move |member| member.node == leader);
+        leads.chain(members().filter(move |member| member.node != leader))
+    }
+
+    /// What must hold between steps.
+    pub fn check_invariants(&self) {
+        if let Some(persisting) = &self.persisting {
+            assert!(persisting.epoch.0 == self.epoch().0 + 1, "one change at a time, to the next epoch");
+        }
+        assert!(self.record.as_ref().is_none_or(|record| record.fault().is_none()), "what was made is right");
+    }
+}

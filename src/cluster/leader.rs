@@ -1,0 +1,375 @@
+//! The leader of an epoch: sends frames, counts acks, commits, holds and gives leases, asks for changes of members. Never
+//! changes a configuration itself, never drops an entry of its log.
+
+mod members;
+mod serve;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::configuration::{Configuration, Epoch, LogIndex, Mark, NodeId, Position};
+use super::effect::{Effect, Report};
+use super::frame::Frame;
+use super::intake::Intake;
+use super::lease::Echoes;
+use super::message::{Ack, Body, Digest, Standing};
+use super::progress::Progress;
+use super::quorum::{self, Change, Need};
+use super::rules::Rule;
+use super::server::Server;
+use crate::config;
+use crate::log::{Entry, FrameBuilder, FrameStart};
+use crate::time::Time;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Leader {
+    epoch: Epoch,
+    /// Where the epoch's no-op ends: nothing is committed before all have it (R12).
+    no_op: Position,
+    /// Reads are answered: a no-op of this leader is committed.
+    serving: bool,
+    /// Resigned: nothing more is done in this epoch.
+    resigned: bool,
+    /// Members but itself, and learners.
+    peers: BTreeMap<NodeId, Progress>,
+    echoes: Echoes,
+    /// Those left out, who may still read, and until when (R20). The coordinator's name stands for unknown ones.
+    left_out: Vec<(NodeId, Time)>,
+    /// Asked for and not decided (R9), and when it was last asked for.
+    change: Option<(Change, Time)>,
+    coordinator_heard: Time,
+    /// Reads that wait for the lease, and since when.
+    reads: VecDeque<(u64, Time)>,
+    intake: Intake,
+    digest: Option<Digest>,
+    ticked: Time,
+}
+
+impl Leader {
+    /// Takes the lead in the configuration that has just become durable. `before` is what this server was in the
+    /// configuration before: its leader or not.
+    pub fn new(
+        now: Time,
+        server: &mut Server,
+        before: Option<Self>,
+        previous: Option<&Configuration>,
+        effects: &mut Vec<Effect>,
+    ) -> Self {
+        let configuration = server.configuration.clone().expect("a leader has a configuration");
+        let mut leader = Self {
+            epoch: configuration.epoch,
+            no_op: Position(0),
+            serving: !server.rules.hold(Rule::R12Waits),
+            resigned: false,
+            peers: BTreeMap::new(),
+            echoes: Echoes::default(),
+            left_out: Vec::new(),
+            change: None,
+            coordinator_heard: now,
+            reads: VecDeque::new(),
+            intake: Intake::default(),
+            digest: None,
+            ticked: now,
+        };
+        match before {
+            Some(same) => leader.continue_from(now, same, &configuration, server),
+            None => leader.take_over(now, server, previous, &configuration, effects),
+        }
+        for member in configuration.members.iter().filter(|member| member.node != server.node) {
+            let incarnation = server.incarnation_of(member.node);
+            let next = server.journal.end();
+            let fresh = || Progress::new(member.clone(), incarnation, next, now);
+            leader.peers.entry(member.node).or_insert_with(fresh).member = member.clone();
+        }
+        leader.begin_epoch(now, server, effects);
+        leader
+    }
+
+    /// The same leader in the next epoch: leases go on, acks are gathered anew.
+    fn continue_from(&mut self, now: Time, same: Self, configuration: &Configuration, server: &Server) {
+        self.serving = same.serving;
+        self.echoes = same.echoes;
+        self.left_out = same.left_out;
+        (self.reads, self.digest, self.ticked) = (same.reads, same.digest, same.ticked);
+        for (node, progress) in same.peers {
+            let until = progress.granted.until();
+            // R20: who is left out may read until its lease has run out, unless it is dead
+            if !configuration.has(node) && until > now && !progress.dead && server.rules.hold(Rule::R20Waits) {
+                self.left_out.push((node, until));
+            }
+            self.peers.insert(node, progress.in_next_epoch());
+        }
+    }
+
+    /// A new leader does not know what the old one had promised to whom.
+    fn take_over(
+        &mut self,
+        now: Time,
+        server: &mut Server,
+        previous: Option<&Configuration>,
+        configuration: &Configuration,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !server.rules.hold(Rule::R12Keeps) && server.journal.is_settled() {
+            // R12: what others acked together with it would be lost with this
+            let commit = server.journal.commit();
+            server.journal.truncate(commit, effects);
+            server.forwards.on_truncated(commit.position);
+        }
+        // R20: whoever was left out may read until its lease has run out
+        if server.rules.hold(Rule::R20Waits) {
+            self.left_out = Self::who_may_read(now, server, previous, configuration);
+        }
+    }
+
+    /// R12: an entry of the new epoch, so that logs which differ are seen to differ, and all that was before is committed
+    /// with it.
+    fn begin_epoch(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {
+        let end = server.journal.end();
+        let mut builder = FrameBuilder::new();
+        builder.begin(FrameStart {
+            epoch: self.epoch,
+            first_index: LogIndex(end.index.0 + 1),
+            position: end.position,
+            durable_upto: server.journal.durable(),
+            time: server.journal.last_time(),
+        });
+        builder.push(&Entry::NoOp);
+        let frame = Frame::built(builder.take());
+        self.no_op = frame.end();
+        server.append(frame, effects);
+        let (end, time) = (server.journal.end(), server.journal.last_time());
+        effects.push(Effect::BecameLeader { epoch: self.epoch, end, time });
+        let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
+        for node in nodes {
+            server.announce(node, effects);
+            self.send_frames(now, node, server, effects);
+        }
+        self.advance(now, server, effects);
+    }
+
+    fn needed<'a>(&'a self, server: &'a Server, need: Need) -> impl Iterator<Item = NodeId> + Clone + 'a {
+        let configuration = server.configuration.as_ref().expect("a leader has a configuration");
+        quorum::needed(configuration, self.change.as_ref().map(|(change, _)| change), need, server.rules)
+    }
+
+    pub const fn is_serving(&self) -> bool {
+        self.serving && !self.resigned
+    }
+
+    /// R23: a leader that neither holds its lease nor hears the coordinator nor hears everyone would bind all of them by its
+    /// beacons for ever, and could do nothing with that.
+    fn may_beacon(&self, now: Time, server: &Server) -> bool {
+        let recent = |heard: Time| now.since(heard) < server.timing.silence;
+        !self.resigned
+            && (self.holds_lease(now, server)
+                || recent(self.coordinator_heard)
+                || self.needed(server, Need::Promises).all(|node| recent(self.peers[&node].heard))
+                || !server.rules.hold(Rule::R23))
+    }
+
+    /// Sends what the tail holds and the window allows; from the disk what the tail holds no more.
+    fn send_frames(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
+        let progress = self.peers.get_mut(&node).expect("the caller knows it");
+        if self.resigned || progress.dead || progress.reading {
+            return;
+        }
+        let commit = server.journal.commit().position;
+        while progress.has_room() && progress.next.position < server.journal.end().position {
+            let Some(frame) = server.journal.tail().at(progress.next.position) else {
+                progress.reading = true;
+                let (from, bytes) = (progress.next, config::CATCH_UP_BYTES);
+                effects.push(Effect::ReadLog { node, from, bytes });
+                return;
+            };
+            let append = progress.append(now, Some(frame.clone()), commit, None);
+            server.send(node, Body::Append(append), effects);
+        }
+    }
+
+    fn beacon(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
+        let digest = self.digest;
+        let progress = self.peers.get_mut(&node).expect("the caller knows it");
+        let append = progress.append(now, None, server.journal.commit().position, digest);
+        server.send(node, Body::Append(append), effects);
+    }
+
+    /// The write path made a frame.
+    pub fn on_frame(&mut self, now: Time, frame: Frame, server: &mut Server, effects: &mut Vec<Effect>) {
+        assert!(frame.epoch() == self.epoch, "a frame is made in the epoch of the last BecameLeader");
+        server.append(frame, effects);
+        if self.may_beacon(now, server) {
+            let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
+            for node in nodes {
+                self.send_frames(now, node, server, effects);
+            }
+        }
+    }
+
+    /// Frames from the disk for a learner.
+    pub fn on_log_read(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        from: Mark,
+        frames: Vec<Frame>,
+        server: &Server,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(progress) = self.peers.get_mut(&node).filter(|progress| progress.reading) else { return };
+        progress.reading = false;
+        if progress.next != from {
+            return;
+        }
+        if frames.is_empty() {
+            effects.push(Effect::Report(Report::NeedsSnapshot { node }));
+            return;
+        }
+        let commit = server.journal.commit().position;
+        for frame in frames {
+            if frame.position() != progress.next.position || frame.end() > server.journal.end().position {
+                break;
+            }
+            let append = progress.append(now, Some(frame), commit, None);
+            server.send(node, Body::Append(append), effects);
+        }
+    }
+
+    /// A follower or a learner speaks, in this epoch.
+    pub fn on_ack(&mut self, now: Time, node: NodeId, ack: Ack, server: &mut Server, effects: &mut Vec<Effect>) {
+        if self.resigned || !self.hear(now, node, server) {
+            return;
+        }
+        // R20: in this epoch it reads under no lease of an older one
+        self.left_out.retain(|&(left_out, _)| left_out != node);
+        if let Some(echo) = ack.echo {
+            self.echoes.note(node, echo);
+        }
+        let progress = self.peers.get_mut(&node).expect("it was just heard");
+        progress.withdrawn = ack.withdrawn;
+        match ack.standing {
+            Standing::Unknown { last } if progress.durable.is_none() => {
+                progress.next = server.journal.history().agree(last);
+                progress.reading = false;
+            }
+            // what was never sent cannot be there
+            Standing::Matched { durable, end } if durable <= end && end <= server.journal.end().position => {
+                progress.durable = progress.durable.max(Some(durable));
+                progress.end = progress.end.max(end);
+            }
+            Standing::Unknown { .. } | Standing::Matched { .. } => {}
+            Standing::Gap { last, of } if of >= progress.rewound => {
+                progress.rewound = now;
+                progress.next = server.journal.history().agree(last);
+                progress.reading = false;
+            }
+            Standing::Gap { .. } => {}
+        }
+        self.advance(now, server, effects);
+        self.grant(now, node, ack.sent, server);
+        if self.may_beacon(now, server) {
+            self.send_frames(now, node, server, effects);
+        }
+    }
+
+    /// Notes that `node` lives; false when an old incarnation speaks.
+    fn hear(&mut self, now: Time, node: NodeId, server: &Server) -> bool {
+        let incarnation = server.incarnation_of(node);
+        let Some(progress) = self.peers.get_mut(&node) else { return false };
+        if incarnation > progress.incarnation {
+            progress.reincarnate(incarnation, now);
+            self.echoes.forget(node);
+        }
+        progress.heard = now;
+        true
+    }
+
+    /// Commits what all have, answers what waited for it.
+    pub fn advance(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {
+        if self.resigned {
+            return;
+        }
+        self.left_out.retain(|&(_, until)| now < until);
+        if self.left_out.is_empty() {
+            self.commit(now, server, effects);
+        }
+        if self.serving {
+            self.allow_reads(now, server, effects);
+            self.release_answers(now, server, effects);
+        }
+    }
+
+    fn commit(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {
+        let silence = server.timing.silence;
+        let silent = |node: &NodeId| self.peers.get(node).is_some_and(|peer| now.since(peer.heard) >= silence);
+        // R8: all members; nobody is left out here for being silent
+        let counts = |node: &NodeId| server.rules.hold(Rule::R8All) || !silent(node);
+        let durable = |node: NodeId| self.peers.get(&node).and_then(|progress| progress.durable);
+        let needed = self.needed(server, Need::Acks).filter(counts);
+        let Some(upto) = quorum::committed(server.journal.durable(), needed, durable) else { return };
+        if upto < self.no_op && server.rules.hold(Rule::R12Waits) {
+            return;
+        }
+        if !server.commit_to(upto, effects) {
+            return;
+        }
+        if !self.serving && server.journal.commit().position >= self.no_op {
+            self.serving = true;
+            effects.push(Effect::Report(Report::Serving { epoch: self.epoch }));
+        }
+        if server.journal.commit().position >= self.no_op {
+            self.evaluate_own(now, server, effects);
+        }
+    }
+
+    pub fn on_ticked(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {
+        if self.resigned {
+            return;
+        }
+        // who was stopped for long heard nobody, which says nothing about them
+        if now.since(self.ticked) > server.timing.silence.min(server.timing.lease) {
+            self.peers.values_mut().for_each(|progress| progress.heard = now);
+        }
+        self.ticked = now;
+        if self.may_beacon(now, server) {
+            let due = |progress: &Progress| now.since(progress.sent) >= server.timing.beacon && !progress.dead;
+            let nodes: Vec<NodeId> =
+                self.peers.iter().filter(|(_, progress)| due(progress)).map(|(&node, _)| node).collect();
+            for node in nodes {
+                self.beacon(now, node, server, effects);
+            }
+        }
+        self.forget_learners(now, server);
+        self.ask_for_change(now, server, effects);
+        self.advance(now, server, effects);
+    }
+
+    pub const fn on_applied(&mut self, digest: Digest) {
+        self.digest = Some(digest);
+    }
+
+    /// Another leads.
+    pub fn step_down(&mut self, effects: &mut Vec<Effect>) {
+        self.refuse_reads(effects);
+        if !self.resigned {
+            effects.push(Effect::SteppedDown);
+        }
+    }
+
+    pub const fn has_resigned(&self) -> bool {
+        self.resigned
+    }
+
+    pub fn check_invariants(&self, server: &Server) {
+        let configuration = server.configuration.as_ref().expect("a leader has a configuration");
+        assert!(configuration.epoch == self.epoch, "a leader leads in its server's epoch");
+        assert!(server.journal.end().epoch == self.epoch, "its no-op is in its log");
+        assert!(!self.peers.contains_key(&server.node), "a leader is not its own follower");
+        for node in configuration.nodes().filter(|&node| node != server.node) {
+            assert!(self.peers.contains_key(&node), "every member is followed");
+        }
+        for progress in self.peers.values() {
+            assert!(progress.end <= server.journal.end().position, "it has more than there is");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What follower and learner have in common: frames of the leader are taken where they fit, a promise is made on each of its
+//! messages, what is durable is acked.
+
+use super::configuration::{NodeId, Position};
+use super::effect::Effect;
+use super::message::{Ack, Append, Body, Standing};
+use super::rules::Rule;
+use super::server::Server;
+use crate::time::Time;
+
+/// Invariant: the log up to `agreed` is the leader's.
+#[derive(Debug)]
+pub struct Receiver {
+    pub leader: NodeId,
+    /// In this epoch something of the leader's has fitted, up to here.
+    agreed: Option<Position>,
+    /// The newest send time of the leader's for which a promise was made (R16).
+    promised: Option<Time>,
+    /// When the leader was last heard in this epoch.
+    pub heard: Option<Time>,
+    acked: Time,
+}
+
+impl Receiver {
+    pub const fn new(leader: NodeId) -> Self {
+        Self { leader, agreed: None, promised: None, heard: None, acked: Time(0) }
+    }
+
+    /// Takes what the leader sent; the frame, if it fits, is acked when it is durable.
+    pub fn on_append(&mut self, now: Time, append: &Append, server: &mut Server, effects: &mut Vec<Effect>) {
+        self.heard = Some(now);
+        // R16: not to take over for G; but what was told the coordinator stays true
+        if !server.withdrawn {
+            server.promise.make(now, server.timing.promise(server.rules));
+            self.promised = self.promised.max(Some(append.sent));
+        }
+        let previous = append.previous;
+        let fits = self.agreed.is_some_and(|agreed| previous.position <= agreed);
+        if !fits && !server.journal.history().contains(previous) {
+            let last = server.journal.history().agree(previous);
+            return self.ack(now, Standing::Gap { last, of: append.sent }, server, effects);
+        }
+        self.agreed = self.agreed.max(Some(previous.position));
+        let appended = self.take_frame(append, server, effects);
+        self.commit(append.commit, server, effects);
+        if !appended {
+            self.ack_standing(now, server, effects);
+        }
+    }
+
+    /// Whether the log got longer.
+    fn take_frame(&mut self, append: &Append, server: &mut Server, effects: &mut Vec<Effect>) -> bool {
+        let Some(frame) = &append.frame else { return false };
+        let start = &frame.header().start;
+        let continues =
+            frame.position() == append.previous.position && start.first_index.0 == append.previous.index.0 + 1;
+        if !continues || frame.epoch() < append.previous.epoch || frame.epoch() > server.epoch() {
+            return false;
+        }
+        if server.journal.history().contains(frame.mark()) {
+            self.agreed = self.agreed.max(Some(frame.end()));
+            return false;
+        }
+        if server.journal.end().position > frame.position() {
+            // R13: the leader's log differs from here on, so what is here was never committed
+            assert!(self.agreed.is_none_or(|agreed| agreed <= frame.position()), "a leader contradicts itself");
+            server.journal.truncate(append.previous, effects);
+            server.forwards.on_truncated(append.previous.position);
+        }
+        if server.journal.end() != append.previous {
+            return false;
+        }
+        server.append(frame.clone(), effects);
+        // R24: before its ack can leave
+        if server.rules.hold(Rule::R24Locks) {
+            effects.push(Effect::LockKeys { frame: frame.clone() });
+        }
+        self.agreed = Some(frame.end());
+        true
+    }
+
+    /// R14: what all have, and what agrees with the leader's log, and nothing else.
+    fn commit(&self, upto: Position, server: &mut Server, effects: &mut Vec<Effect>) {
+        if let Some(agreed) = self.agreed {
+            server.commit_to(upto.min(agreed), effects);
+        }
+    }
+
+    pub fn standing(&self, server: &Server) -> Standing {
+        match self.agreed {
+            None => Standing::Unknown { last: server.journal.end() },
+            Some(agreed) => Standing::Matched { durable: server.journal.durable().min(agreed), end: agreed },
+        }
+    }
+
+    pub fn ack_standing(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
+        self.ack(now, self.standing(server), server, effects);
+    }
+
+    fn ack(&mut self, now: Time, standing: Standing, server: &Server, effects: &mut Vec<Effect>) {
+        self.acked = now;
+        // a promise that was taken back is not shown: the echo would be counted again
+        let echo = self.promised.filter(|_| !server.withdrawn);
+        let ack = Ack { sent: now, echo, withdrawn: server.withdrawn, standing };
+        server.send(self.leader, Body::Ack(ack), effects);
+    }
+
+    pub fn on_ticked(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
+        if now.since(self.acked) >= server.timing.beacon {
+            self.ack_standing(now, server, effects);
+        }
+    }
+
+    /// Whether the leader was silent for so long that the coordinator should be asked.
+    pub fn is_lost(&self, now: Time, server: &Server) -> bool {
+        self.heard.is_none_or(|heard| now.since(heard) >= server.timing.silence)
+    }
+
+    pub fn check_invariants(&self, server: &Server) {
+        assert!(self.agreed.is_none_or(|agreed| agreed <= server.journal.end().position), "agreed and not there");
+    }
+
+    /// Whether the log is the leader's up to there.
+    pub fn agrees_up_to(&self, position: Position) -> bool {
+        self.agreed.is_some_and(|agreed| agreed >= position)
+    }
+}
