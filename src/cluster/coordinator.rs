@@ -86,6 +86,8 @@ pub struct Coordinator {
     leader_heard: Time,
     /// The leader's incarnation is dead, or leads no more by its own word (R25).
     leader_gone: bool,
+    /// Incarnations that are proven dead.
+    dead: BTreeMap<NodeId, Incarnation>,
     election: Option<Election>,
     beaten: Option<Time>,
 }
@@ -106,6 +108,7 @@ impl Coordinator {
             servers: BTreeMap::new(),
             leader_heard: now,
             leader_gone: false,
+            dead: BTreeMap::new(),
             election: None,
             beaten: None,
         }
@@ -273,13 +276,24 @@ impl Coordinator {
         (self.leader_heard, self.leader_gone, self.election) = (now, false, None);
         let record = self.record.as_ref().expect("it was just set");
         // what happened to its leader meanwhile is still true
-        let leader = self.servers.get(&record.leader);
-        self.leader_gone = leader.is_some_and(|known| known.incarnation > record.leader_incarnation);
+        let restarted =
+            self.servers.get(&record.leader).is_some_and(|known| known.incarnation > record.leader_incarnation);
+        let dead = self.dead.get(&record.leader).is_some_and(|&dead| dead >= record.leader_incarnation);
+        self.leader_gone = restarted || dead;
+        self.dead.retain(|&node, _| record.has(node));
         let left = before.iter().flat_map(Configuration::nodes).filter(|&node| !record.has(node));
         let told: Vec<NodeId> = record.nodes().chain(left).collect();
         for node in told {
             self.announce(node, effects);
         }
+        self.watch_leader(effects);
+    }
+
+    /// A lifeline to the leader, for proof of its death (R25).
+    fn watch_leader(&self, effects: &mut Vec<CoordinatorEffect>) {
+        let Some(record) = &self.record else { return };
+        let member = record.member(record.leader).expect("the leader is a member").clone();
+        effects.push(CoordinatorEffect::Watch { member, incarnation: record.leader_incarnation });
     }
 
     /// R2: compare and swap, by the leader of the current configuration, which is one of its members.
@@ -308,6 +322,8 @@ impl Coordinator {
         if self.servers.get(&node).is_some_and(|known| known.incarnation <= incarnation) {
             self.servers.remove(&node);
         }
+        let dead = self.dead.entry(node).or_default();
+        *dead = incarnation.max(*dead);
         let leads = |record: &Configuration| record.leader == node && record.leader_incarnation <= incarnation;
         if self.record.as_ref().is_some_and(leads) {
             self.on_leader_gone(now, effects);
@@ -326,6 +342,9 @@ impl Coordinator {
         let Some(leader) = self.record.as_ref().map(|record| record.leader) else { return };
         if self.beaten.is_none_or(|at| now.since(at) >= self.timing.heartbeat) {
             // who was stopped for long heard nobody, which says nothing about the leader
+            if self.beaten.is_none() {
+                self.watch_leader(effects);
+            }
             let stopped = self.beaten.is_some_and(|at| now.since(at) >= self.timing.leader_silence);
             if stopped {
                 self.leader_heard = now;

@@ -149,7 +149,8 @@ pub enum Effect {
         /// How often the log was truncated before.
         cut: u64,
     },
-    /// Drop everything from here on, prepared entries too; their locks stay until what is below is applied.
+    /// Drop everything from here on, prepared entries and their locks too. What is below and still being written is said
+    /// to be persisted with the new `cut`.
     Truncate {
         /// Where the log stands then.
         to: Mark,

@@ -320,6 +320,13 @@ impl Leader {
         if server.journal.commit().position >= self.no_op {
             self.evaluate_own(now, server, effects);
         }
+        // under load the next frame tells them; otherwise nothing would
+        if server.journal.prepared_bytes() == 0 && self.may_beacon(now, server) {
+            let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
+            for node in nodes {
+                self.beacon(now, node, server, effects);
+            }
+        }
     }
 
     pub fn on_ticked(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {

@@ -32,6 +32,8 @@ pub mod replica;
 pub mod rules;
 mod server;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use configuration::{COORDINATOR, Configuration, Mark, Member, NodeRecord};
 pub use coordinator::{Coordinator, CoordinatorBoot, CoordinatorEffect, CoordinatorInput};

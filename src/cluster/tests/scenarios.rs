@@ -1,0 +1,268 @@
+//! A cluster's stories, each in a few steps.
+
+use super::*;
+
+#[test]
+fn the_first_to_come_leads_and_the_others_join() {
+    let mut world = World::new(Rules::ALL);
+    world.start(3);
+    world.run(200);
+    assert_eq!((world.leader(), world.epoch(), world.members()), (3, 1, vec![3]));
+    assert_eq!(world.write(3, "a=1"), Err(WriteRefusal::TooFewMembers), "R10: one is not enough");
+    world.start(1);
+    world.run(300);
+    assert_eq!((world.leader(), world.epoch(), world.members()), (3, 2, vec![1, 3]));
+    assert_eq!(world.write(3, "a=1"), Ok(WritePlace::Here));
+    world.run(20);
+    assert_eq!(world.stored("a"), ["1", "1"]);
+    world.start(2);
+    world.run(300);
+    assert_eq!(world.members(), [1, 2, 3]);
+    assert_eq!(world.stored("a"), ["1", "1", "1"], "the new one got what was there");
+    assert!(world.hosts.keys().all(|&node| world.read(node, "a") == Some("1")), "all of them answer reads");
+}
+
+#[test]
+fn a_key_with_a_prepared_entry_is_not_read_at_a_follower() {
+    let mut world = World::of(3, Rules::ALL);
+    world.write(1, "a=1").expect("it leads");
+    world.run(20);
+    assert_eq!(world.read(2, "a"), Some("1"));
+    // 3 hears nothing, so the write is not committed; 2 has it and must not tell either value
+    world.cut.insert((1, 3));
+    world.write(1, "a=2").expect("it leads");
+    world.run(20);
+    assert_eq!((world.read(1, "a"), world.read(2, "a")), (Some("1"), None));
+    assert_eq!(world.read(2, "b"), Some(""), "other keys are read");
+    world.cut.clear();
+    world.run(100);
+    assert_eq!((world.read(1, "a"), world.read(2, "a"), world.read(3, "a")), (Some("2"), Some("2"), Some("2")));
+}
+
+#[test]
+fn a_silent_follower_is_left_out_and_comes_back() {
+    let mut world = World::of(3, Rules::ALL);
+    world.cut_off(3, &[0, 1, 2]);
+    world.write(1, "a=1").expect("it leads");
+    world.run(300);
+    assert_eq!(world.stored("a"), ["", "", ""], "R8: nothing is committed without it");
+    assert_eq!(world.read(3, "a"), None, "its lease has run out");
+    world.run(1000);
+    assert_eq!(world.members(), [1, 2], "the coordinator has left it out");
+    assert_eq!(world.stored("a"), ["1", "1", ""]);
+    world.cut.clear();
+    world.run(1000);
+    assert_eq!(world.members(), [1, 2, 3]);
+    assert_eq!(world.stored("a"), ["1", "1", "1"]);
+    assert_eq!(world.read(3, "a"), Some("1"));
+}
+
+#[test]
+fn a_leader_that_died_is_followed_within_a_few_round_trips() {
+    let mut world = World::of(3, Rules::ALL);
+    world.write(1, "a=1").expect("it leads");
+    world.run(1000);
+    world.kill(1, true);
+    world.run(30);
+    let leader = world.leader();
+    assert_ne!(leader, 1);
+    assert!(world.replica(leader).is_serving(), "R25: a proven death needs no waiting");
+    world.write(leader, "a=2").expect("it leads");
+    world.run(30);
+    assert_eq!(world.stored("a"), ["2", "2"]);
+    world.start(1);
+    world.run(1000);
+    assert_eq!(world.members(), [1, 2, 3]);
+    assert_eq!(world.read(1, "a"), Some("2"));
+}
+
+#[test]
+fn a_leader_cut_off_reads_no_more_before_another_takes_over() {
+    let mut world = World::of(3, Rules::ALL);
+    world.run(1000);
+    world.cut_off(1, &[0, 2, 3]);
+    world.write(1, "a=lost").expect("it does not know yet");
+    let mut took_over = 0;
+    while took_over == 0 {
+        world.turn();
+        let serving = world.hosts.values().filter(|host| {
+            let replica = host.replica.as_ref().expect("all run");
+            replica.is_serving() && replica.read_deadline().is_some_and(|deadline| world.now() < deadline)
+        });
+        assert!(serving.count() <= 1, "two leaders read at once");
+        if world.replica(2).is_serving() || world.replica(3).is_serving() {
+            took_over = world.now;
+        }
+    }
+    let leader = world.leader();
+    world.write(leader, "a=kept").expect("it leads");
+    world.run(100);
+    world.cut.clear();
+    world.run(1500);
+    assert_eq!(world.members(), [1, 2, 3]);
+    assert_eq!(world.stored("a"), ["kept", "kept", "kept"], "what only the old leader had is cut off");
+    assert_eq!(world.hosts[&1].lead, None);
+}
+
+#[test]
+fn a_write_through_a_follower_survives_the_leader() {
+    let mut world = World::of(3, Rules::ALL);
+    world.run(1000);
+    assert_eq!(world.write(2, "+n"), Ok(WritePlace::Leader));
+    world.run(30);
+    assert!(matches!(world.hosts[&2].done[..], [(1, Outcome::Committed { .. })]));
+    // the second is in the leader's log and at the others when the leader dies, the third is still on its way
+    world.write(2, "+n").expect("it follows");
+    world.run(4);
+    world.write(2, "+n").expect("it follows");
+    world.kill(1, true);
+    world.run(500);
+    assert_eq!(world.hosts[&2].done.len(), 3, "C1: all are answered, after a pause");
+    assert_eq!(world.stored("n"), ["xxx", "xxx"], "each once");
+}
+
+#[test]
+fn a_write_that_changes_nothing_is_answered_through_the_follower() {
+    let mut world = World::of(2, Rules::ALL);
+    world.write(1, "a=1").expect("it leads");
+    world.run(20);
+    world.write(2, "?a").expect("it follows");
+    world.run(60);
+    let reply = b"1".to_vec();
+    assert_eq!(world.hosts[&2].done, [(1, Outcome::Answered { reply })]);
+}
+
+#[test]
+fn a_leader_that_resigns_is_followed_at_once() {
+    let mut world = World::of(3, Rules::ALL);
+    world.run(1000);
+    world.input(1, Input::Resign);
+    world.run(30);
+    let leader = world.leader();
+    assert!(leader != 1 && world.replica(leader).is_serving());
+    world.run(1500);
+    assert_eq!(world.members(), [1, 2, 3], "it comes back as a follower");
+    assert_eq!(world.replica(1).role(), "follower");
+}
+
+#[test]
+fn gets_and_sets_go_on_without_the_coordinator() {
+    let mut world = World::of(3, Rules::ALL);
+    world.coordinator = None;
+    world.run(3000);
+    world.write(1, "a=1").expect("it leads");
+    world.run(20);
+    assert!([1, 2, 3].iter().all(|&node| world.read(node, "a") == Some("1")));
+    // a short break of the network, longer than a lease
+    world.cut_off(3, &[1, 2]);
+    world.run(400);
+    assert_eq!(world.read(1, "a"), None, "R17");
+    world.cut.clear();
+    world.run(200);
+    assert!([1, 2, 3].iter().all(|&node| world.read(node, "a") == Some("1")), "R23 does not stop it for good");
+    world.start_coordinator();
+    world.kill(1, false);
+    world.run(3000);
+    assert!(world.replica(world.leader()).is_serving(), "and back again it finds another leader");
+}
+
+#[test]
+fn after_a_full_restart_the_members_go_on() {
+    let mut world = World::of(3, Rules::ALL);
+    world.write(1, "a=1").expect("it leads");
+    world.run(20);
+    for node in [1, 2, 3] {
+        world.kill(node, false);
+    }
+    world.start_coordinator();
+    world.run(10);
+    for node in [2, 3, 1] {
+        world.start(node);
+    }
+    world.run(3000);
+    assert_eq!(world.members(), [1, 2, 3]);
+    assert_eq!(world.stored("a"), ["1", "1", "1"]);
+    assert!([1, 2, 3].iter().all(|&node| world.read(node, "a") == Some("1")));
+}
+
+#[test]
+fn a_coordinator_that_stops_in_the_middle_of_a_change_comes_back_to_it() {
+    for durable in [false, true] {
+        let mut world = World::of(2, Rules::ALL);
+        world.start(3);
+        // until the change that lets 3 in is being written
+        while world.coordinator_writing.is_empty() {
+            world.turn();
+        }
+        let (_, configuration) = world.coordinator_writing.pop_front().expect("it is being written");
+        if durable {
+            world.coordinator_record = Some(configuration);
+        }
+        world.start_coordinator();
+        world.run(500);
+        assert_eq!(world.members(), [1, 2, 3], "the leader asks until it sees the outcome");
+    }
+}
+
+#[test]
+fn a_read_that_waits_for_the_lease_is_allowed_or_refused() {
+    let mut world = World::of(3, Rules::ALL);
+    world.input(1, Input::ReadAsked { ticket: 7 });
+    assert_eq!(world.hosts[&1].allowed, [7], "the lease is held");
+    world.cut_off(1, &[2, 3]);
+    world.run(250);
+    world.input(1, Input::ReadAsked { ticket: 8 });
+    assert_eq!(world.hosts[&1].allowed, [7]);
+    world.cut.clear();
+    world.run(100);
+    assert_eq!(world.hosts[&1].allowed, [7, 8]);
+    world.cut_off(1, &[0, 2, 3]);
+    world.run(250);
+    world.input(1, Input::ReadAsked { ticket: 9 });
+    world.run(1500);
+    world.cut.clear();
+    world.run(100);
+    assert_eq!(world.hosts[&1].refused, [9], "another leads");
+}
+
+#[test]
+fn a_server_of_another_cluster_is_not_let_in() {
+    let mut world = World::of(2, Rules::ALL);
+    let mut record = NodeRecord::new(NodeId(9));
+    let mut other = world.coordinator_record.clone().expect("it was founded");
+    other.cluster = LogId(78);
+    record.configuration = Some(other);
+    world.hosts.entry(9).or_default().record = Some(record);
+    world.start(9);
+    world.run(300);
+    assert!(world.hosts[&9].reports.contains(&Report::RefusedByCoordinator), "R1");
+    assert_eq!(world.members(), [1, 2]);
+}
+
+#[test]
+fn a_lost_record_is_made_again_from_the_servers() {
+    let mut world = World::of(3, Rules::ALL);
+    let records: Vec<Configuration> =
+        [1, 2, 3].iter().filter_map(|&node| world.replica(node).configuration().cloned()).collect();
+    let epoch = world.epoch();
+    world.coordinator_record = Coordinator::recover(&records);
+    assert_eq!(world.epoch(), epoch + 1);
+    world.start_coordinator();
+    world.run(500);
+    assert_eq!(world.members(), [1, 2, 3]);
+    world.write(1, "a=1").expect("it still leads");
+    world.run(20);
+    assert_eq!(world.stored("a"), ["1", "1", "1"]);
+    assert_eq!(Coordinator::recover(&[]), None);
+}
+
+#[test]
+fn a_follower_whose_data_differs_leaves() {
+    let mut world = World::of(3, Rules::ALL);
+    world.hosts.get_mut(&3).expect("it runs").data.insert(b"ghost".to_vec(), b"1".to_vec());
+    world.write(1, "a=1").expect("it leads");
+    world.run(200);
+    assert!(world.hosts[&3].reports.iter().any(|report| matches!(report, Report::DigestDiffers { .. })));
+    assert_eq!(world.members(), [1, 2]);
+    assert_eq!(world.read(3, "a"), None);
+}
