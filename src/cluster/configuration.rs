@@ -87,6 +87,16 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// What is wrong with it, if anything.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&'static str> {
+        let nothing = self.index.0 == 0;
+        if (self.epoch.0 == 0) != nothing || (self.position.0 == 0) != nothing {
+            return Some("a log that has begun in part");
+        }
+        None
+    }
+
     /// What decides who is further ahead (R3).
     #[must_use]
     pub const fn ahead(&self) -> (Epoch, LogIndex) {

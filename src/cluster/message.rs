@@ -1,7 +1,7 @@
 //! What servers and the coordinator say to each other. A transport carries a message whole, or not at all; it may lose,
 //! double, delay and reorder. `codec` has the bytes.
 
-use super::configuration::{Configuration, Epoch, Incarnation, LogId, Mark, Member, NodeId, Position};
+use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId, Mark, Member, NodeId, Position};
 use super::frame::Frame;
 use crate::time::{Duration, Time};
 
@@ -29,6 +29,81 @@ pub struct Message {
     pub header: Header,
     /// What it says.
     pub body: Body,
+}
+
+impl Message {
+    /// What is wrong with it, if anything: what a correct sender never says.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        let Header { cluster, epoch, source, source_incarnation, destination, .. } = self.header;
+        if (source == COORDINATOR) != (source_incarnation.0 == 0) {
+            return Some("the coordinator and nobody else has incarnation 0");
+        }
+        if source == destination {
+            return Some("a message to oneself");
+        }
+        if epoch.0 > 0 && cluster.0 == 0 {
+            return Some("an epoch without a cluster");
+        }
+        match &self.body {
+            Body::Announce(configuration) if configuration.epoch != epoch || configuration.cluster != cluster => {
+                Some("a configuration that is not the sender's")
+            }
+            Body::Announce(configuration) => configuration.fault(),
+            Body::Append(append) => append.fault(epoch),
+            Body::Ack(ack) => ack.standing.fault(),
+            Body::Register { end, .. } | Body::HeartbeatAck { end, .. } | Body::CandidateAnswer { end, .. } => {
+                end.fault()
+            }
+            Body::ChangeAsked { members } if members.is_empty() => Some("nobody is left"),
+            Body::ChangeAsked { members } if !members.is_sorted_by(|a, b| a.node < b.node) => {
+                Some("members are not in order")
+            }
+            Body::Heartbeat { registered, .. }
+                if !registered.is_sorted_by(|a, b| a.member.node < b.member.node)
+                    || registered.iter().any(|one| one.incarnation.0 == 0 || one.member.node == COORDINATOR) =>
+            {
+                Some("servers are not in order, or are none")
+            }
+            Body::Forward(forward) => forward.fault(),
+            Body::ForwardAnswer { number: 0, .. } => Some("numbers begin with 1"),
+            _ => None,
+        }
+    }
+}
+
+impl Append {
+    fn fault(&self, epoch: Epoch) -> Option<&'static str> {
+        if let Some(frame) = &self.frame {
+            let first_index = frame.header().start.first_index;
+            if frame.position() != self.previous.position || first_index.0 != self.previous.index.0 + 1 {
+                return Some("a frame that does not continue what is before it");
+            }
+            if frame.epoch() < self.previous.epoch || frame.epoch() > epoch {
+                return Some("a frame of an epoch that it cannot have");
+            }
+        }
+        if self.previous.epoch > epoch { Some("a log that is ahead of its leader") } else { self.previous.fault() }
+    }
+}
+
+impl Standing {
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::Matched { durable, end } if durable > end => Some("more is durable than is there"),
+            Self::Unknown { last } | Self::Gap { last, .. } => last.fault(),
+            Self::Matched { .. } => None,
+        }
+    }
+}
+
+impl Forward {
+    fn fault(&self) -> Option<&'static str> {
+        if self.number == 0 || self.previous >= self.number {
+            return Some("numbers grow from 1");
+        }
+        (self.undecided == 0 || self.undecided > self.number).then_some("it is undecided itself")
+    }
 }
 
 /// A server as the coordinator tells the leader of it.

@@ -11,6 +11,7 @@
 //!
 //! Reading order: `configuration`, `message`, `effect`, `quorum`, `lease`, `history`.
 
+pub mod codec;
 pub mod configuration;
 pub mod coordinator;
 pub mod effect;

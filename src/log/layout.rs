@@ -17,11 +17,11 @@ pub struct Field {
 }
 
 impl Field {
-    const fn first(name: &'static str, bytes: usize, meaning: &'static str) -> Self {
+    pub(crate) const fn first(name: &'static str, bytes: usize, meaning: &'static str) -> Self {
         Self { name, at: 0, bytes, meaning }
     }
 
-    const fn then(self, name: &'static str, bytes: usize, meaning: &'static str) -> Self {
+    pub(crate) const fn then(self, name: &'static str, bytes: usize, meaning: &'static str) -> Self {
         Self { name, at: self.end(), bytes, meaning }
     }
 
@@ -169,13 +169,13 @@ const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as usize, "a body's length is f
 const _: () = assert!(config::ITEM_BYTES_CEILING < 1 << 35, "a value's length is five groups of seven bits");
 
 /// The `N` bytes of `field`.
-pub(super) fn get<const N: usize>(header: &[u8], field: Field) -> [u8; N] {
+pub(crate) fn get<const N: usize>(header: &[u8], field: Field) -> [u8; N] {
     assert!(field.bytes == N, "the field has another size");
     header[field.at..field.end()].try_into().expect("the range has that size")
 }
 
 /// Writes `field`.
-pub(super) fn put<const N: usize>(header: &mut [u8], field: Field, bytes: [u8; N]) {
+pub(crate) fn put<const N: usize>(header: &mut [u8], field: Field, bytes: [u8; N]) {
     assert!(field.bytes == N, "the field has another size");
     header[field.at..field.end()].copy_from_slice(&bytes);
 }

@@ -4,6 +4,7 @@
 
 mod damaged_logs;
 mod log_recovery;
+mod message;
 mod parse;
 
 use rand::prelude::*;
@@ -36,4 +37,9 @@ fn run(dictionary: &[&[u8]], check: fn(&[u8])) {
 #[test]
 fn parse() {
     run(parse::DICTIONARY, parse::check_parse);
+}
+
+#[test]
+fn message() {
+    run(message::DICTIONARY, message::check_message);
 }
