@@ -322,8 +322,11 @@ impl Coordinator {
         if self.servers.get(&node).is_some_and(|known| known.incarnation <= incarnation) {
             self.servers.remove(&node);
         }
-        let dead = self.dead.entry(node).or_default();
-        *dead = incarnation.max(*dead);
+        let of = |configuration: &Option<Configuration>| configuration.as_ref().is_some_and(|one| one.has(node));
+        if of(&self.record) || of(&self.persisting) {
+            let dead = self.dead.entry(node).or_default();
+            *dead = incarnation.max(*dead);
+        }
         let leads = |record: &Configuration| record.leader == node && record.leader_incarnation <= incarnation;
         if self.record.as_ref().is_some_and(leads) {
             self.on_leader_gone(now, effects);

@@ -54,7 +54,6 @@ pub struct Replica {
     /// Being made durable.
     adopting: Option<Configuration>,
     registered: Option<Time>,
-    ticked: Time,
 }
 
 impl Replica {
@@ -63,7 +62,7 @@ impl Replica {
     pub fn start(now: Time, boot: Boot, effects: &mut Vec<Effect>) -> Self {
         let server = Server::new(now, boot);
         effects.push(Effect::Persist { record: server.record() });
-        Self { server, role: Role::Starting, adopting: None, registered: None, ticked: now }
+        Self { server, role: Role::Starting, adopting: None, registered: None }
     }
 
     /// Takes one input. Effects are to be carried out in their order, before the next input; a frame that the write path
@@ -375,7 +374,6 @@ impl Replica {
             self.register(now, effects);
         }
         self.send_forwards(now, effects);
-        self.ticked = now;
     }
 
     fn register(&mut self, now: Time, effects: &mut Vec<Effect>) {
