@@ -75,10 +75,18 @@ impl Leader {
             Some(same) => leader.continue_from(now, same, &configuration, server),
             None => leader.take_over(now, server, previous, &configuration, effects),
         }
+        let founded = configuration.epoch.0 == 1;
         for member in configuration.members.iter().filter(|member| member.node != server.node) {
             let incarnation = server.incarnation_of(member.node);
             let next = server.journal.end();
-            let fresh = || Progress::new(member.clone(), incarnation, next, now);
+            let fresh = || {
+                let mut progress = Progress::new(member.clone(), incarnation, next, now);
+                // R20: until it speaks in this epoch it may read under a lease of the leader before
+                if !founded && server.rules.hold(Rule::R20Waits) {
+                    progress.granted.make(now, server.timing.promise(server.rules));
+                }
+                progress
+            };
             leader.peers.entry(member.node).or_insert_with(fresh).member = member.clone();
         }
         leader.begin_epoch(now, server, effects);
@@ -246,6 +254,9 @@ impl Leader {
             self.echoes.note(node, echo);
         }
         let progress = self.peers.get_mut(&node).expect("it was just heard");
+        if !std::mem::replace(&mut progress.acked, true) {
+            progress.granted.release();
+        }
         progress.withdrawn = ack.withdrawn;
         match ack.standing {
             Standing::Unknown { last } if progress.durable.is_none() => {

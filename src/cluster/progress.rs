@@ -29,7 +29,9 @@ pub struct Progress {
     pub reading: bool,
     /// Its newest send time for which the leader promised to wait (R18), to go back with what is sent next.
     pub echo: Option<Time>,
-    /// What was promised to it (R18).
+    /// It spoke in this epoch: leases of older ones are over.
+    pub acked: bool,
+    /// What was promised to it (R18), by this leader or maybe by the one before.
     pub granted: Promise,
     /// Its acks carry no promise, though it is in this epoch: it told the coordinator that it could lead.
     pub withdrawn: bool,
@@ -52,6 +54,7 @@ impl Progress {
             rewound: Time(0),
             reading: false,
             echo: None,
+            acked: false,
             granted: Promise::default(),
             withdrawn: false,
             dead: false,
@@ -62,14 +65,13 @@ impl Progress {
     /// In the next epoch, under the same leader: acks of this one count no more (R8), the rest is still true.
     pub fn in_next_epoch(mut self) -> Self {
         (self.end, self.durable, self.echo) = (Position(0), None, None);
-        (self.withdrawn, self.reading) = (false, false);
+        (self.acked, self.withdrawn, self.reading) = (false, false, false);
         self
     }
 
     /// Another incarnation speaks: nothing of the old one counts (R6).
     pub fn reincarnate(&mut self, incarnation: Incarnation, now: Time) {
-        let (member, granted) = (self.member.clone(), self.granted);
-        *self = Self { granted, ..Self::new(member, incarnation, self.next, now) };
+        *self = Self::new(self.member.clone(), incarnation, self.next, now);
     }
 
     /// Whether more may be sent before something is acked.

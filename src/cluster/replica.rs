@@ -302,7 +302,7 @@ impl Replica {
             }
             self.follow(now, leader, member, effects);
         }
-        (self.server.leader_gone, self.server.adopted) = (false, now);
+        self.server.adopted = now;
     }
 
     fn follow(&mut self, now: Time, leader: NodeId, member: bool, effects: &mut Vec<Effect>) {

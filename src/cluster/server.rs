@@ -29,8 +29,6 @@ pub struct Server {
     pub promise: Promise,
     /// The coordinator was told that the promise has ended: no more of them in this epoch.
     pub withdrawn: bool,
-    /// The leader of this epoch is proven dead or has resigned (R25).
-    pub leader_gone: bool,
     /// When the configuration was adopted.
     pub adopted: Time,
     /// The log may lack what was acked, and has not been compared with a leader's yet.
@@ -69,7 +67,6 @@ impl Server {
             forwards: Forwards::default(),
             promise,
             withdrawn: false,
-            leader_gone: false,
             adopted: now,
             doubtful,
             incarnations: BTreeMap::new(),
@@ -117,9 +114,8 @@ impl Server {
         self.send(COORDINATOR, Body::Register { contact, end, doubtful }, effects);
     }
 
-    /// The leader of this epoch will read no more: what was promised to it binds no more.
+    /// The leader of this epoch is proven dead or has resigned (R25): what was promised to it binds no more.
     pub const fn on_leader_gone(&mut self) {
-        self.leader_gone = true;
         self.promise.release();
     }
 

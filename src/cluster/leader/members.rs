@@ -29,8 +29,8 @@ impl Leader {
             // someone may have been left out shortly before, by a change that this server has not seen through
             return vec![(COORDINATOR, until)];
         }
-        let dead = |node: NodeId| node == previous.leader && server.leader_gone;
-        let gone = previous.nodes().filter(|&node| !configuration.has(node) && !dead(node));
+        // the leader before this one read on this server's promise, which has ended or was given back (R16, R25)
+        let gone = previous.nodes().filter(|&node| !configuration.has(node) && node != previous.leader);
         gone.map(|node| (node, until)).collect()
     }
 

@@ -39,6 +39,7 @@ struct Host {
 struct World {
     now: u64,
     rules: Rules,
+    timing: Timing,
     hosts: BTreeMap<u64, Host>,
     coordinator: Option<Coordinator>,
     coordinator_record: Option<Configuration>,
@@ -51,15 +52,16 @@ struct World {
     committed: BTreeMap<u64, Frame>,
 }
 
-fn timing() -> Timing {
-    Timing::default()
-}
-
 impl World {
     fn new(rules: Rules) -> Self {
+        Self::with(rules, Timing::default())
+    }
+
+    fn with(rules: Rules, timing: Timing) -> Self {
         let mut world = Self {
             now: 1_000_000_000,
             rules,
+            timing,
             hosts: BTreeMap::new(),
             coordinator: None,
             coordinator_record: None,
@@ -75,7 +77,11 @@ impl World {
 
     /// A cluster of servers 1 to `servers`, all of them members, the first leads.
     fn of(servers: u64, rules: Rules) -> Self {
-        let mut world = Self::new(rules);
+        Self::new(rules).grown_to(servers)
+    }
+
+    fn grown_to(self, servers: u64) -> Self {
+        let mut world = self;
         for node in 1..=servers {
             world.start(node);
             world.run(300);
@@ -91,7 +97,7 @@ impl World {
 
     fn start_coordinator(&mut self) {
         let record = self.coordinator_record.clone();
-        let boot = CoordinatorBoot { record, fresh: CLUSTER, min_insync: 2, timing: timing(), rules: self.rules };
+        let boot = CoordinatorBoot { record, fresh: CLUSTER, min_insync: 2, timing: self.timing, rules: self.rules };
         self.coordinator = Some(Coordinator::start(self.now(), boot));
     }
 
@@ -113,7 +119,7 @@ impl World {
             last_time: host.frames.last().map_or(Time(0), |frame| frame.header().start.time),
             applied: Mark::default(),
             doubt: Doubt::None,
-            timing: timing(),
+            timing: self.timing,
             strict_reads: false,
             rules: self.rules,
         };

@@ -266,3 +266,121 @@ fn a_follower_whose_data_differs_leaves() {
     assert_eq!(world.members(), [1, 2]);
     assert_eq!(world.read(3, "a"), None);
 }
+
+/// A cluster that leaves out who is silent long before leases end, and cut so that 3 hears and is heard by nobody.
+fn shrunk(rules: Rules) -> World {
+    let mut world = World::with(rules, Timing::impatient()).grown_to(3);
+    world.write(1, "a=old").expect("it leads");
+    world.run(1500);
+    assert!([1, 2, 3].iter().all(|&node| world.read(node, "a") == Some("old")));
+    world.cut_off(3, &[0, 1, 2]);
+    world
+}
+
+/// Writes at the leader and looks whether anybody reads the old value after the new one was committed.
+fn reads_stale(world: &mut World) -> bool {
+    world.write(1, "a=new").expect("it leads");
+    for _ in 0..2000 {
+        world.turn();
+        if world.stored("a").contains(&"new".to_owned()) && world.read(3, "a") == Some("old") {
+            return true;
+        }
+    }
+    assert_eq!(world.stored("a"), ["new", "new", "old"]);
+    false
+}
+
+#[test]
+fn after_a_shrink_the_lease_of_who_was_left_out_is_waited_out() {
+    assert!(!reads_stale(&mut shrunk(Rules::ALL)));
+    for rule in [Rule::R18, Rule::R20Waits] {
+        assert!(reads_stale(&mut shrunk(Rules::ALL.without(rule))), "without {rule:?} a stale value is read");
+    }
+}
+
+/// The coordinator does not hear the leader, everybody else does; whether old and new leader read different values.
+fn two_leaders_read(rules: Rules) -> bool {
+    let mut world = World::with(rules, Timing::impatient()).grown_to(3);
+    world.write(1, "a=old").expect("it leads");
+    world.run(1500);
+    world.cut_off(1, &[0]);
+    for turn in 0..1500 {
+        // the others hear it for a while longer
+        if turn == 200 {
+            world.cut_off(1, &[2, 3]);
+        }
+        world.turn();
+        let leader = world.leader();
+        if leader != 1 && world.replica(leader).is_serving() {
+            if world.read(leader, "a") == Some("old") {
+                world.write(leader, "a=new").expect("it leads");
+            }
+            if world.read(leader, "a") == Some("new") && world.read(1, "a") == Some("old") {
+                return true;
+            }
+        }
+    }
+    assert_eq!(world.read(world.leader(), "a"), Some("new"));
+    false
+}
+
+#[test]
+fn a_leader_reads_only_while_nobody_can_have_taken_over() {
+    assert!(!two_leaders_read(Rules::ALL));
+    for rule in [Rule::R16, Rule::R17] {
+        assert!(two_leaders_read(Rules::ALL.without(rule)), "without {rule:?} two leaders read");
+    }
+}
+
+/// A split of two and two with the coordinator on one side; whether a server of the other side reads what was replaced.
+fn split_reads_stale(rules: Rules) -> bool {
+    let mut world = World::with(rules, Timing::impatient()).grown_to(4);
+    world.write(1, "a=old").expect("it leads");
+    world.run(1500);
+    world.cut_off(1, &[0, 2, 4]);
+    world.cut_off(3, &[0, 2, 4]);
+    for _ in 0..2000 {
+        world.turn();
+        let leader = world.leader();
+        if leader != 1 && world.read(leader, "a") == Some("old") && world.members().len() == 2 {
+            world.write(leader, "a=new").expect("it leads");
+        }
+        let new = world.hosts.values().any(|host| host.data.get(&b"a"[..]).is_some_and(|value| value == b"new"));
+        if new && (world.read(1, "a") == Some("old") || world.read(3, "a") == Some("old")) {
+            return true;
+        }
+    }
+    assert_eq!((world.leader() == 1, world.members().len()), (false, 2));
+    assert_eq!(world.read(world.leader(), "a"), Some("new"));
+    false
+}
+
+#[test]
+fn on_the_other_side_of_a_split_nobody_reads_what_was_replaced() {
+    assert!(!split_reads_stale(Rules::ALL));
+    assert!(split_reads_stale(Rules::ALL.without(Rule::R17)), "without R17 a stale value is read");
+}
+
+/// A follower is started again while its leader still reads on what it had promised before.
+fn restarted_takes_over_early(rules: Rules) -> bool {
+    let mut world = World::with(rules, Timing::impatient()).grown_to(2);
+    world.write(1, "a=old").expect("it leads");
+    world.run(1500);
+    world.cut_off(1, &[0]);
+    world.kill(2, false);
+    world.start(2);
+    world.cut_off(1, &[0, 2]);
+    for _ in 0..1000 {
+        world.turn();
+        if world.replica(2).is_serving() && world.read(1, "a").is_some() {
+            return true;
+        }
+    }
+    assert!(world.replica(2).is_serving());
+    false
+}
+
+#[test]
+fn a_restarted_follower_keeps_the_promise_that_it_does_not_remember() {
+    assert!(!restarted_takes_over_early(Rules::ALL));
+}
