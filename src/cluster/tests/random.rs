@@ -76,7 +76,7 @@ fn quiet(world: &mut World) {
 fn what_is_committed_stays() {
     let first: u64 = match std::env::var("RINGSTORE_SEED") {
         Ok(text) => return run(text.parse().expect("RINGSTORE_SEED is a number")),
-        Err(_) => rand::random_range(0..u64::MAX - SEEDS),
+        Err(_) => 0,
     };
     for seed in first..first + SEEDS {
         println!("RINGSTORE_SEED={seed}");
