@@ -1,0 +1,4 @@
+//! The simulator: a whole cluster with its clients in one thread, from one seed. `RINGSTORE_SEED=N` replays one.
+
+mod dice;
+mod linear;
