@@ -59,3 +59,26 @@ pub fn seeds(own: std::ops::Range<u64>) -> std::ops::Range<u64> {
         None => own,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_run_has_its_own_course() {
+        let (mut one, mut other) = (Dice::new(4), Dice::new(4));
+        let (mut part, mut same) = (one.split(), other.split());
+        part.number();
+        assert_eq!(one.number(), other.number(), "what a part draws changes nothing elsewhere");
+        same.number();
+        assert_eq!(part.number(), same.number());
+        assert_ne!(part.number(), one.number());
+    }
+
+    #[test]
+    fn skewed_lengths_are_mostly_short() {
+        let mut dice = Dice::new(1);
+        let short = (0..1000).filter(|_| dice.skewed(0, 8000) < 1000).count();
+        assert!((500..650).contains(&short), "{short}");
+    }
+}

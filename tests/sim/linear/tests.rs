@@ -161,10 +161,8 @@ fn a_key_may_hold_something_before() {
 
 #[test]
 fn the_story_names_what_does_not_fit() {
-    let history = [
-        operation(1, (1, 2), set("a"), Outcome::Stored),
-        operation(2, (3, 4), Op::Get, value("never written", 1)),
-    ];
+    let history =
+        [operation(1, (1, 2), set("a"), Outcome::Stored), operation(2, (3, 4), Op::Get, value("never written", 1))];
     let Verdict::Not(story) = check(&history) else { panic!("nobody wrote that") };
     assert!(story.contains("set a -> Stored") && story.contains("never written"), "{story}");
 }
