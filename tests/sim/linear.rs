@@ -6,6 +6,7 @@
 //! before the first return still open, go back when a return is met whose operation does not fit, and never enter a
 //! (set of operations done, state) twice. `naive` is the same question asked without any of this, for small histories.
 
+#[cfg(test)]
 mod naive;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,19 @@
 //! The simulator: a whole cluster with its clients in one thread, from one seed. `RINGSTORE_SEED=N` replays one.
 
-mod dice;
-mod disk;
-mod linear;
-mod network;
-mod time;
+pub(crate) mod checks;
+pub(crate) mod data;
+pub(crate) mod dice;
+pub(crate) mod disk;
+pub(crate) mod host;
+pub(crate) mod linear;
+#[cfg(test)]
+mod mutations;
+pub(crate) mod network;
+pub(crate) mod recovery;
+pub(crate) mod request;
+pub(crate) mod runs;
+#[cfg(test)]
+mod scripts;
+pub(crate) mod time;
+pub(crate) mod trace;
+pub(crate) mod world;

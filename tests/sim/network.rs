@@ -31,6 +31,8 @@ pub struct Conditions {
     pub delay_max: Duration,
     /// Share that takes up to `LATE_FACTOR` times the longest.
     pub late: f64,
+    /// Share that overtakes and is overtaken; the others of a link keep their order.
+    pub reorder: f64,
 }
 
 /// How much later than the usual longest delay a late datagram may be.
@@ -48,6 +50,7 @@ impl Conditions {
         delay_min: Duration(20_000),
         delay_max: Duration(200_000),
         late: 0.0,
+        reorder: 0.0,
     };
 
     /// Some network, most of them bad in a few ways and not in all.
@@ -55,10 +58,11 @@ impl Conditions {
         let mut some = |share: f64, most: f64| {
             if dice.chance(share) { dice.between(0, 1000) as f64 / 1000.0 * most } else { 0.0 }
         };
-        let (loss, duplicate, replay, late) = (some(0.6, 0.25), some(0.4, 0.2), some(0.4, 0.1), some(0.5, 0.05));
+        let (loss, duplicate, replay) = (some(0.6, 0.25), some(0.4, 0.2), some(0.4, 0.1));
+        let (late, reorder) = (some(0.5, 0.05), some(0.5, 0.3));
         let delay_min = Duration(dice.between(10_000, 200_000));
         let delay_max = delay_min.0 + dice.skewed(50_000, 4_000_000);
-        Self { loss, duplicate, replay, delay_min, delay_max: Duration(delay_max), late }
+        Self { loss, duplicate, replay, delay_min, delay_max: Duration(delay_max), late, reorder }
     }
 }
 
@@ -99,6 +103,8 @@ pub struct Network<M> {
     old: VecDeque<Packet<M>>,
     cuts: BTreeSet<Link>,
     clogs: BTreeMap<Link, Time>,
+    /// When the newest datagram that keeps its order arrives on a link.
+    newest: BTreeMap<Link, Time>,
     number: u64,
     tally: Tally,
 }
@@ -113,6 +119,7 @@ impl<M: Clone> Network<M> {
             old: VecDeque::new(),
             cuts: BTreeSet::new(),
             clogs: BTreeMap::new(),
+            newest: BTreeMap::new(),
             number: 0,
             tally: Tally { sent: 0, lost: 0, duplicated: 0, replayed: 0, cut_off: 0 },
         }
@@ -169,15 +176,19 @@ impl<M: Clone> Network<M> {
     }
 
     fn delay(&mut self) -> Duration {
-        let Conditions { delay_min, delay_max, late, .. } = self.conditions;
-        if late > 0.0 && self.dice.chance(late) {
-            return Duration(self.dice.between(delay_max.0, delay_max.0 * LATE_FACTOR));
-        }
-        Duration(self.dice.skewed(delay_min.0, delay_max.0))
+        Duration(self.dice.skewed(self.conditions.delay_min.0, self.conditions.delay_max.0))
     }
 
     fn enqueue(&mut self, now: Time, packet: Packet<M>) {
-        let arrival = now.after(self.delay());
+        let Conditions { delay_max, late, reorder, .. } = self.conditions;
+        let mut arrival = now.after(self.delay());
+        if late > 0.0 && self.dice.chance(late) {
+            arrival = now.after(Duration(self.dice.between(delay_max.0, delay_max.0 * LATE_FACTOR)));
+        } else if reorder == 0.0 || !self.dice.chance(reorder) {
+            let newest = self.newest.entry((packet.from, packet.to)).or_default();
+            arrival = arrival.max(*newest);
+            *newest = arrival;
+        }
         self.number += 1;
         self.datagrams.insert((arrival, self.number), packet);
     }

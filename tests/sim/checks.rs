@@ -1,0 +1,125 @@
+//! What must hold in every run, whatever happens. A violation is a panic that says which promise was broken.
+
+use std::collections::BTreeMap;
+
+use ringstore::cluster::{Digest, Frame, Mark};
+use ringstore::log::{Epoch, Incarnation, NodeId, Position};
+
+/// What has been seen of the cluster from outside of it.
+#[derive(Default)]
+pub struct Checks {
+    /// The committed log, by position: what one server has committed is so for ever and everywhere.
+    committed: BTreeMap<u64, Frame>,
+    /// The server that may commit in an epoch.
+    leaders: BTreeMap<u64, (NodeId, Incarnation)>,
+    /// The digest of everything below a position.
+    digests: BTreeMap<u64, u64>,
+}
+
+impl Checks {
+    /// Where the committed log ends.
+    pub fn committed_end(&self) -> Position {
+        self.committed.values().next_back().map_or(Position(0), Frame::end)
+    }
+
+    /// Elections seen: epochs in which a server led.
+    pub fn epochs(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// A server applies these frames, in order.
+    pub fn on_commit<'a>(&mut self, node: NodeId, frames: impl Iterator<Item = &'a Frame>) {
+        for frame in frames {
+            if let Some(known) = self.committed.get(&frame.position().0) {
+                assert!(known == frame, "{node:?} commits {frame:?} where {known:?} was committed");
+                continue;
+            }
+            let end = self.committed_end();
+            assert!(frame.position() == end, "{node:?} commits {frame:?}, the committed log ends at {}", end.0);
+            self.committed.insert(frame.position().0, frame.clone());
+        }
+    }
+
+    /// A server begins to lead.
+    pub fn on_lead(&mut self, node: NodeId, incarnation: Incarnation, epoch: Epoch) {
+        let first = *self.leaders.entry(epoch.0).or_insert((node, incarnation));
+        assert!(first == (node, incarnation), "{node:?} and {:?} both lead in epoch {}", first.0, epoch.0);
+    }
+
+    /// A server's store is like this.
+    pub fn on_applied(&mut self, node: NodeId, digest: Digest) {
+        let known = *self.digests.entry(digest.position.0).or_insert(digest.digest);
+        assert!(known == digest.digest, "{node:?} holds other data than others at position {}", digest.position.0);
+    }
+
+    /// A server cuts its log.
+    pub fn on_truncate(&mut self, node: NodeId, applied: Mark, to: Mark) {
+        assert!(to.position >= applied.position, "{node:?} cuts its log below what it has applied");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringstore::log::{Entry, FrameBuilder, FrameStart, LogIndex};
+    use ringstore::time::Time;
+
+    use super::*;
+
+    fn frame(position: u64, epoch: u64, index: u64) -> Frame {
+        let mut builder = FrameBuilder::new();
+        builder.begin(FrameStart {
+            epoch: Epoch(epoch),
+            first_index: LogIndex(index),
+            position: Position(position),
+            durable_upto: Position(0),
+            time: Time(1),
+        });
+        builder.push(&Entry::NoOp);
+        Frame::built(builder.take())
+    }
+
+    fn broken(check: impl FnOnce(&mut Checks) + std::panic::UnwindSafe) -> bool {
+        std::panic::catch_unwind(|| {
+            let mut checks = Checks::default();
+            checks.on_commit(NodeId(1), [frame(0, 1, 1)].iter());
+            check(&mut checks);
+        })
+        .is_err()
+    }
+
+    #[test]
+    fn the_same_frame_is_committed_everywhere() {
+        assert!(!broken(|checks| checks.on_commit(NodeId(2), [frame(0, 1, 1)].iter())));
+        assert!(broken(|checks| checks.on_commit(NodeId(2), [frame(0, 2, 1)].iter())));
+    }
+
+    #[test]
+    fn the_committed_log_has_no_gap() {
+        let end = frame(0, 1, 1).end().0;
+        assert!(!broken(move |checks| checks.on_commit(NodeId(2), [frame(end, 1, 2)].iter())));
+        assert!(broken(move |checks| checks.on_commit(NodeId(2), [frame(end + 1, 1, 2)].iter())));
+    }
+
+    #[test]
+    fn an_epoch_has_one_leader() {
+        assert!(broken(|checks| {
+            checks.on_lead(NodeId(1), Incarnation(1), Epoch(3));
+            checks.on_lead(NodeId(1), Incarnation(1), Epoch(3));
+            checks.on_lead(NodeId(2), Incarnation(1), Epoch(3));
+        }));
+    }
+
+    #[test]
+    fn stores_at_the_same_position_are_alike() {
+        let digest = |digest| Digest { position: Position(9), digest };
+        assert!(!broken(|checks| (0..2).for_each(|node| checks.on_applied(NodeId(node), digest(5)))));
+        assert!(broken(|checks| (0..2).for_each(|node| checks.on_applied(NodeId(node), digest(node)))));
+    }
+
+    #[test]
+    fn nobody_cuts_what_it_has_applied() {
+        let mark = |position| Mark { position: Position(position), ..Mark::default() };
+        assert!(!broken(|checks| checks.on_truncate(NodeId(1), mark(5), mark(5))));
+        assert!(broken(|checks| checks.on_truncate(NodeId(1), mark(5), mark(4))));
+    }
+}

@@ -1,0 +1,226 @@
+//! A simulated server: its disk, its clock, what waits for it, and, while it runs, the process with the cluster's machine
+//! and the data plane. Carries out the machine's effects and feeds back what comes of them; what concerns others leaves
+//! as `Out`. Decides nothing that the machine has to decide.
+
+mod process;
+mod reads;
+
+use ringstore::cluster::{Boot, Doubt, Mark, Member, Message, NodeRecord, Rules, Timing};
+use ringstore::log::{Incarnation, NodeId, Position};
+use ringstore::time::Time;
+
+use crate::checks::Checks;
+use crate::dice::Dice;
+use crate::disk::{Disk, Job, Latency};
+use crate::linear::Outcome;
+use crate::network::Address;
+use crate::recovery::{new_log, recover};
+use crate::time::{Clock, Inbox};
+use crate::trace::{Trace, name};
+pub use process::Process;
+
+/// A server's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum File {
+    Log,
+    /// Its identity and the newest configuration; the bytes are a number of `records`.
+    Record,
+}
+
+/// A client's operation, by its number in the world.
+pub type OpId = usize;
+
+/// What comes to a server.
+#[derive(Clone, Debug)]
+pub enum Arrival {
+    Message(Message),
+    /// A lifeline to that server ended: in order, or not.
+    Lifeline {
+        node: NodeId,
+        incarnation: Incarnation,
+        ended: bool,
+    },
+    /// A client asks.
+    Asked(OpId, crate::request::Key, crate::linear::Op),
+    /// SIGTERM.
+    Resign,
+}
+
+/// What a server does that concerns others.
+#[derive(Debug)]
+pub enum Out {
+    Send(Message),
+    Watch(Member),
+    /// The client's answer.
+    Answer(OpId, Outcome),
+    /// The client is told that it was not done.
+    Refuse(OpId),
+    /// The client's connection is closed: nobody knows.
+    Hangup(OpId),
+    /// Another step of this read is due after so many nanoseconds.
+    ReadStep(u64, u64),
+    /// It serves as leader.
+    Serving,
+}
+
+/// What everything in a run shares.
+pub struct Shared {
+    pub checks: Checks,
+    pub trace: Trace,
+    pub dice: Dice,
+    pub rules: Rules,
+    pub timing: Timing,
+    pub strict_reads: bool,
+    /// How often a read is stopped between two of its steps.
+    pub read_stall: f64,
+}
+
+/// See the module.
+pub struct Host {
+    pub place: Address,
+    pub clock: Clock,
+    pub inbox: Inbox<Arrival>,
+    pub disk: Disk<File>,
+    pub process: Option<Process>,
+    /// Counts up at each start and each end, so that what was meant for an older process is known.
+    pub life: u64,
+    records: Vec<NodeRecord>,
+    /// The name of a server that has no record yet.
+    pub fresh_name: NodeId,
+    /// All names that it has had: a wiped disk makes another server of it.
+    pub names: Vec<NodeId>,
+    /// A mark on the disk: the log was corrupt and reached up to here, so that it may lack what was acked until this much
+    /// is applied. Whoever cuts a corrupt log forgets by that why it is short, and must not.
+    doubt_below: Option<Position>,
+    /// So many effects from now on the machine ends, in the middle of a step.
+    pub crash_after: Option<u64>,
+}
+
+/// Arrivals that a paused server's socket holds.
+const SOCKET_BUFFER: usize = 200;
+
+impl Host {
+    pub fn new(place: Address, dice: &mut Dice, now: Time, latency: Latency) -> Self {
+        Self {
+            place,
+            clock: Clock::draw(dice, now),
+            inbox: Inbox::new(SOCKET_BUFFER),
+            disk: Disk::new(dice.split(), latency),
+            process: None,
+            life: 0,
+            records: Vec::new(),
+            doubt_below: None,
+            fresh_name: NodeId(place as u64),
+            names: vec![NodeId(place as u64)],
+            crash_after: None,
+        }
+    }
+
+    pub fn name(&self) -> String {
+        name(self.place)
+    }
+
+    pub const fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The record that is on the disk.
+    fn record(&self) -> NodeRecord {
+        match <[u8; 8]>::try_from(self.disk.read(&File::Record)) {
+            Ok(number) => self.records[u64::from_le_bytes(number) as usize].clone(),
+            Err(_) => NodeRecord::new(self.fresh_name),
+        }
+    }
+
+    fn keep_record(&mut self, record: NodeRecord) -> Vec<u8> {
+        self.records.push(record);
+        (self.records.len() as u64 - 1).to_le_bytes().to_vec()
+    }
+
+    /// Does something to the disk at once, as a program does that has nothing else to do.
+    fn at_once(&mut self, jobs: Vec<Job<File>>) {
+        for job in jobs {
+            self.disk.do_at_once(job);
+        }
+    }
+
+    /// The process starts: reads its disk and begins to run.
+    pub fn start(&mut self, now: Time, shared: &mut Shared) -> Vec<Out> {
+        assert!(self.process.is_none(), "it runs already");
+        self.life += 1;
+        let record = self.record();
+        let found = recover(self.disk.read(&File::Log));
+        let bytes = self.disk.read(&File::Log).len() as u64;
+        let mut jobs = vec![Job::Truncate(File::Log, found.keep_bytes)];
+        if found.keep_bytes == 0 {
+            jobs.push(Job::Append(File::Log, new_log()));
+        }
+        jobs.push(Job::Sync(File::Log));
+        self.at_once(jobs);
+        if found.doubt == Doubt::Corruption {
+            self.doubt_below = self.doubt_below.max(Some(Position(bytes)));
+            shared.trace.line(now, &self.name(), || "finds its log corrupt".into());
+        }
+        let boot = Boot {
+            record,
+            contact: self.place.to_string(),
+            history: found.history(),
+            end: found.end(),
+            last_time: found.last_time(),
+            applied: Mark::default(),
+            doubt: if self.doubt_below.is_some() { Doubt::Corruption } else { Doubt::None },
+            timing: shared.timing,
+            strict_reads: shared.strict_reads,
+            rules: shared.rules,
+        };
+        shared.trace.line(now, &self.name(), || {
+            format!("starts as {:?}, its log ends at {:?}", boot.record.node, boot.end.index)
+        });
+        let local = self.clock.read(now);
+        let (process, effects) = Process::start(local, boot, found.frames);
+        self.process = Some(process);
+        self.crash_after = None;
+        let mut outs = Vec::new();
+        self.carry_out(now, effects, &mut outs, shared);
+        self.pump_disk(now);
+        outs
+    }
+
+    /// The process ends and everything in memory with it: the clients that waited.
+    pub fn end(&mut self) -> Vec<OpId> {
+        self.life += 1;
+        self.inbox.clear();
+        self.crash_after = None;
+        self.process.take().map(Process::waiting).unwrap_or_default()
+    }
+
+    /// So much is applied.
+    pub(crate) fn on_applied(&mut self, upto: Position) {
+        self.doubt_below = self.doubt_below.filter(|&below| upto < below);
+    }
+
+    /// The disk is a new one.
+    pub fn wipe(&mut self) {
+        self.disk.wipe();
+        self.doubt_below = None;
+        self.fresh_name = NodeId(self.place as u64 + 100);
+        self.names.push(self.fresh_name);
+    }
+
+    /// Whether an effect of the machine is the one at which it dies.
+    pub(crate) fn dies_now(&mut self) -> bool {
+        match &mut self.crash_after {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whether it should be dead by now.
+    pub fn is_dying(&self) -> bool {
+        self.crash_after == Some(0)
+    }
+}

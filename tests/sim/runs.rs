@@ -1,0 +1,50 @@
+//! Runs of many seeds: all must pass, and a seed that does not says how to replay it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ringstore::cluster::Rules;
+
+use crate::world::{Figures, Plan, World};
+
+/// Why a run failed.
+fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "a panic".into())
+}
+
+/// One run: its figures, or what was violated.
+pub fn run(seed: u64, rules: Rules, plan: Plan, trace: bool) -> Result<Figures, String> {
+    catch_unwind(AssertUnwindSafe(|| World::run(seed, rules, plan, trace))).map_err(|panic| text(&*panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::{replayed, seeds};
+
+    /// Seeds that `cargo test` runs; `examples/simulate.rs` runs more.
+    const SEEDS: u64 = 200;
+
+    #[test]
+    fn every_seed_keeps_every_promise() {
+        let mut figures = Figures::default();
+        let mut violations = Vec::new();
+        for seed in seeds(0..SEEDS) {
+            let plan = Plan::draw(seed);
+            match run(seed, Rules::ALL, plan.clone(), replayed().is_some()) {
+                Ok(of) => figures += of,
+                Err(why) => violations.push(format!("replay with RINGSTORE_SEED={seed}: {why}\n{plan:?}\n")),
+            }
+        }
+        println!("{figures:?}");
+        assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+    }
+
+    #[test]
+    fn a_seed_is_one_course_of_events() {
+        for seed in seeds(0..3) {
+            let figures = || format!("{:?}", run(seed, Rules::ALL, Plan::draw(seed), false));
+            assert_eq!(figures(), figures(), "RINGSTORE_SEED={seed}");
+        }
+    }
+}

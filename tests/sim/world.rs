@@ -1,0 +1,423 @@
+//! The whole of it: servers, coordinator, network and clients, moved by one queue of events in virtual time. A run is a
+//! stretch of faults, then a quiet stretch in which the cluster must come to itself again, then the last checks.
+
+mod clients;
+mod coordinator;
+mod faults;
+mod finish;
+#[cfg(test)]
+mod scripted;
+
+use std::collections::BTreeMap;
+
+use ringstore::cluster::{COORDINATOR, Message, Rules};
+use ringstore::log::{Incarnation, NodeId};
+use ringstore::time::{Duration, Time};
+
+use crate::checks::Checks;
+use crate::dice::Dice;
+use crate::disk::Latency;
+use crate::host::{Arrival, Host, Out, Shared};
+use crate::linear::Operation;
+use crate::network::{Address, Conditions, Network, Way};
+use crate::request::Key;
+use crate::trace::{Trace, name};
+use clients::Client;
+use coordinator::CoordinatorHost;
+pub use faults::Plan;
+#[cfg(test)]
+pub use faults::{Fault, long_leases};
+
+/// When a run begins.
+pub const START: Time = Time(1_700_000_000_000_000_000);
+
+/// Between two ticks of a machine, by the world's clock.
+const TICK: Duration = Duration::from_millis(7);
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    Message(Message),
+    Lifeline { node: NodeId, incarnation: Incarnation, ended: bool },
+}
+
+/// What is due at some instant.
+#[derive(Debug)]
+enum Event {
+    /// The machine at a place ticks, in this life of it.
+    Tick(Address, u64),
+    /// A read's next step at a server, in this life of it.
+    Read(Address, u64, u64),
+    /// A client does what it does next.
+    Client(usize),
+    /// A client has waited for long enough for this operation.
+    Timeout(usize, usize),
+    /// A pause ends.
+    Resume(Address),
+    /// A process starts again, in this life of it.
+    Start(Address, u64),
+    /// A process that was told to stop ends, in this life of it.
+    End(Address, u64),
+    /// Something goes wrong.
+    Fault,
+    /// Cuts end, disks have room.
+    Mend,
+}
+
+/// A lifeline: opened by a place to the process that ran at another one then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lifeline {
+    watcher: Address,
+    target: Address,
+    node: NodeId,
+    incarnation: Incarnation,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    pub events: u64,
+    pub faults: u64,
+    /// Epochs in which a server led.
+    pub epochs: u64,
+    /// Times that a leader began to serve.
+    pub elections: u64,
+    pub writes_acknowledged: u64,
+    pub reads: u64,
+    pub unknown: u64,
+    pub keys_undecided: u64,
+}
+
+impl std::ops::AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.faults += other.faults;
+        self.epochs += other.epochs;
+        self.elections += other.elections;
+        self.writes_acknowledged += other.writes_acknowledged;
+        self.reads += other.reads;
+        self.unknown += other.unknown;
+        self.keys_undecided += other.keys_undecided;
+    }
+}
+
+/// See the module.
+pub struct World {
+    now: Time,
+    events: BTreeMap<(Time, u64), Event>,
+    number: u64,
+    dice: Dice,
+    network: Network<Wire>,
+    servers: Vec<Host>,
+    coordinator: CoordinatorHost,
+    lifelines: Vec<Lifeline>,
+    clients: Vec<Client>,
+    history: Vec<(Key, Operation)>,
+    shared: Shared,
+    plan: Plan,
+    figures: Figures,
+    /// Writes a cluster needs so many members for.
+    min_insync: u8,
+    /// A server has lost data.
+    damaged: bool,
+}
+
+impl World {
+    /// The cluster of a seed, its processes started.
+    pub fn new(seed: u64, rules: Rules, plan: Plan, trace: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let latency = if plan.calm { Latency::CALM } else { Latency::draw(&mut dice) };
+        let conditions = if plan.calm { Conditions::CALM } else { Conditions::draw(&mut dice) };
+        let servers = (1..=plan.servers).map(|place| Host::new(place, &mut dice, START, latency)).collect();
+        let coordinator = CoordinatorHost::new(&mut dice, START, latency);
+        let shared = Shared {
+            checks: Checks::default(),
+            trace: Trace::new(trace, START),
+            dice: dice.split(),
+            rules,
+            timing: plan.timing,
+            strict_reads: plan.strict_reads,
+            read_stall: plan.read_stall,
+        };
+        let network = Network::new(dice.split(), conditions);
+        let mut world = Self {
+            now: START,
+            events: BTreeMap::new(),
+            number: 0,
+            dice,
+            network,
+            servers,
+            coordinator,
+            lifelines: Vec::new(),
+            clients: Vec::new(),
+            history: Vec::new(),
+            shared,
+            min_insync: 2.min(plan.servers as u8),
+            plan,
+            figures: Figures::default(),
+            damaged: false,
+        };
+        world.start_coordinator();
+        for place in 1..=world.plan.servers {
+            world.start(place);
+        }
+        world.make_clients();
+        world
+    }
+
+    fn schedule(&mut self, after: Duration, event: Event) {
+        self.number += 1;
+        self.events.insert((self.now.after(after), self.number), event);
+    }
+
+    fn say(&self, place: Address, what: impl FnOnce() -> String) {
+        self.shared.trace.line(self.now, &name(place), what);
+    }
+
+    fn server(&mut self, place: Address) -> &mut Host {
+        &mut self.servers[place - 1]
+    }
+
+    /// Where a server of that name is or was last.
+    fn place_of(&self, node: NodeId) -> Option<Address> {
+        if node == COORDINATOR {
+            return Some(0);
+        }
+        self.servers.iter().find(|host| host.names.contains(&node)).map(|host| host.place)
+    }
+
+    /// Runs until `until`.
+    pub fn run_until(&mut self, until: Time) {
+        while let Some(at) = self.next().filter(|&at| at <= until) {
+            self.now = self.now.max(at);
+            self.step();
+        }
+        self.now = until;
+    }
+
+    fn next(&self) -> Option<Time> {
+        let disks = self.servers.iter().filter(|host| !host.inbox.is_paused()).filter_map(|host| host.disk.next());
+        let event = self.events.keys().next().map(|&(at, _)| at);
+        let coordinator = self.coordinator.next_disk();
+        disks.chain(event).chain(coordinator).chain(self.network.next()).min()
+    }
+
+    /// One thing that is due now.
+    fn step(&mut self) {
+        self.figures.events += 1;
+        let now = self.now;
+        if let Some(packet) = self.network.take(now) {
+            return self.deliver(packet.from, packet.to, packet.way, packet.message);
+        }
+        if self.coordinator.next_disk().is_some_and(|at| at <= now) {
+            return self.coordinator_disk();
+        }
+        let busy = |host: &Host| !host.inbox.is_paused() && host.disk.next().is_some_and(|at| at <= now);
+        if let Some(place) = self.servers.iter().position(busy).map(|at| at + 1) {
+            return self.disk(place);
+        }
+        let Some((_, event)) = self.events.pop_first() else { return };
+        match event {
+            Event::Tick(place, life) => self.tick(place, life),
+            Event::Read(place, life, ticket) => self.read(place, life, ticket),
+            Event::Client(client) => self.client_goes_on(client),
+            Event::Timeout(client, op) => self.client_gives_up(client, op),
+            Event::Resume(place) => self.resume(place),
+            Event::Start(0, life) if self.coordinator.life == life => self.start_coordinator(),
+            Event::Start(place, life) if place > 0 && self.server(place).life == life => self.start(place),
+            Event::End(place, life) if self.server(place).life == life => {
+                self.say(place, || "ends in order".into());
+                self.kill(place, true);
+                self.restart_soon(place);
+            }
+            Event::Start(..) | Event::End(..) => {}
+            Event::Fault => self.fault(),
+            Event::Mend => self.mend(),
+        }
+    }
+
+    fn deliver(&mut self, from: Address, to: Address, way: Way, wire: Wire) {
+        if to == 0 {
+            return self.coordinator_receives(from, way, wire);
+        }
+        let arrival = match wire {
+            Wire::Message(message) => Arrival::Message(message),
+            Wire::Lifeline { node, incarnation, ended } => Arrival::Lifeline { node, incarnation, ended },
+        };
+        let host = self.server(to);
+        if host.is_up()
+            && let Some(arrival) = host.inbox.offer(arrival, way == Way::Datagram)
+        {
+            self.arrive(to, arrival);
+        }
+    }
+
+    pub fn arrive(&mut self, place: Address, arrival: Arrival) {
+        if let Arrival::Message(message) = &arrival {
+            self.shared.trace.line(self.now, &name(place), || format!("<- {}", describe(message)));
+        }
+        let outs = self.servers[place - 1].arrive(self.now, arrival, &mut self.shared);
+        self.outs(place, outs);
+    }
+
+    fn tick(&mut self, place: Address, life: u64) {
+        if place == 0 {
+            return self.coordinator_tick(life);
+        }
+        let host = &mut self.servers[place - 1];
+        if host.life != life {
+            return;
+        }
+        if !host.inbox.is_paused() {
+            let outs = host.tick(self.now, &mut self.shared);
+            self.outs(place, outs);
+        }
+        if self.server(place).life == life {
+            self.schedule(TICK, Event::Tick(place, life));
+        }
+    }
+
+    fn read(&mut self, place: Address, life: u64, ticket: u64) {
+        let host = &mut self.servers[place - 1];
+        if host.life != life {
+            return;
+        }
+        if let Some(until) = host.inbox.paused_until() {
+            let after = Duration(until.since(self.now).0 + 1000);
+            return self.schedule(after, Event::Read(place, life, ticket));
+        }
+        let mut outs = Vec::new();
+        host.read_step(self.now, ticket, &mut outs, &mut self.shared);
+        host.pump_disk(self.now);
+        self.outs(place, outs);
+    }
+
+    fn disk(&mut self, place: Address) {
+        let (goes_on, outs) = self.servers[place - 1].disk_done(self.now, &mut self.shared);
+        self.outs(place, outs);
+        if !goes_on {
+            self.say(place, || "ends: its disk has failed".into());
+            self.kill(place, true);
+            self.restart_soon(place);
+        }
+    }
+
+    fn resume(&mut self, place: Address) {
+        if place == 0 {
+            return self.coordinator_resumes();
+        }
+        let (now, host) = (self.now, self.server(place));
+        if host.inbox.paused_until().is_none_or(|until| until > now) {
+            return;
+        }
+        let (life, waiting) = (host.life, host.inbox.resume());
+        self.say(place, || format!("goes on, {} arrivals wait", waiting.len()));
+        for arrival in waiting {
+            if self.server(place).life == life {
+                self.arrive(place, arrival);
+            }
+        }
+    }
+
+    /// Carries out what a server does that concerns others.
+    fn outs(&mut self, place: Address, outs: Vec<Out>) {
+        let life = self.server(place).life;
+        for out in outs {
+            match out {
+                Out::Send(message) => self.send(place, message),
+                Out::Watch(member) => self.watch(place, member.node),
+                Out::Answer(op, outcome) => self.answered(place, op, outcome),
+                Out::Refuse(op) => self.refused(place, op),
+                Out::Hangup(op) => self.hung_up(op),
+                Out::ReadStep(ticket, nanos) => self.schedule(Duration(nanos), Event::Read(place, life, ticket)),
+                Out::Serving => self.figures.elections += 1,
+            }
+        }
+        if self.server(place).is_dying() {
+            self.say(place, || "loses its power in the middle of a step".into());
+            self.kill(place, false);
+            self.restart_soon(place);
+        }
+    }
+
+    fn send(&mut self, from: Address, message: Message) {
+        let Some(to) = self.place_of(message.header.destination) else { return };
+        self.shared.trace.line(self.now, &name(from), || format!("-> {}", describe(&message)));
+        self.network.send(self.now, from, to, Wire::Message(message));
+    }
+
+    /// Opens a lifeline, if somebody of that name runs and can be reached.
+    fn watch(&mut self, watcher: Address, node: NodeId) {
+        let Some(target) = self.place_of(node).filter(|&target| target != watcher && target > 0) else { return };
+        if self.network.is_cut(watcher, target) || self.network.is_cut(target, watcher) {
+            return;
+        }
+        let Some(process) = &self.server(target).process else { return };
+        if process.node != node {
+            return;
+        }
+        let lifeline = Lifeline { watcher, target, node, incarnation: process.incarnation };
+        if !self.lifelines.contains(&lifeline) {
+            self.lifelines.push(lifeline);
+        }
+    }
+
+    /// Whoever watches `target`'s process hears that its lifeline has ended: in order, or with a reset.
+    fn end_lifelines(&mut self, target: Address, ended: bool) {
+        let (gone, left) = self.lifelines.iter().partition(|lifeline| lifeline.target == target);
+        self.lifelines = left;
+        let gone: Vec<Lifeline> = gone;
+        for Lifeline { watcher, node, incarnation, .. } in gone {
+            let wire = Wire::Lifeline { node, incarnation, ended };
+            self.network.send_stream(self.now, target, watcher, wire);
+        }
+    }
+
+    /// The process starts, or starts again.
+    pub fn start(&mut self, place: Address) {
+        if self.server(place).is_up() {
+            return;
+        }
+        // who had a lifeline to the process that a power loss ended gets a reset now
+        self.end_lifelines(place, false);
+        let outs = self.servers[place - 1].start(self.now, &mut self.shared);
+        let life = self.server(place).life;
+        let after = Duration(self.dice.between(0, TICK.0));
+        self.schedule(after, Event::Tick(place, life));
+        self.outs(place, outs);
+    }
+
+    /// The process ends: the kernel or a guardian says so to whoever watches (`in_order`), or the machine loses its power.
+    pub fn kill(&mut self, place: Address, in_order: bool) {
+        let host = self.server(place);
+        if !host.is_up() {
+            return;
+        }
+        let waiting = host.end();
+        if in_order {
+            host.disk.kill();
+        } else {
+            host.disk.crash();
+        }
+        self.lifelines.retain(|lifeline| lifeline.watcher != place);
+        if in_order {
+            self.end_lifelines(place, true);
+        }
+        for op in waiting {
+            self.hung_up(op);
+        }
+    }
+
+    fn restart_soon(&mut self, place: Address) {
+        let after = Duration::from_millis(self.dice.skewed(1, 3000));
+        let life = self.server(place).life;
+        self.schedule(after, Event::Start(place, life));
+    }
+}
+
+/// A message in a line.
+fn describe(message: &Message) -> String {
+    let header = &message.header;
+    let who = |node: NodeId| if node == COORDINATOR { "coordinator".into() } else { format!("{}", node.0) };
+    format!("e{} {} to {}: {:?}", header.epoch.0, who(header.source), who(header.destination), message.body)
+}

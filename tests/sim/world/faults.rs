@@ -1,0 +1,330 @@
+//! What goes wrong: a plan drawn per seed, faults at random instants, each with an end.
+
+use ringstore::cluster::Timing;
+use ringstore::log::layout::file;
+use ringstore::time::Duration;
+
+use super::{Event, Wire, World};
+use crate::dice::Dice;
+use crate::disk::Latency;
+use crate::host::{Arrival, File};
+use crate::network::{Address, Conditions};
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The process is killed; its guardian or the kernel says so.
+    Kill,
+    /// The machine loses its power, perhaps in the middle of a step.
+    PowerLoss,
+    Pause,
+    /// One server hears nobody and nobody hears it.
+    Isolate,
+    /// One direction between two places.
+    OneWay,
+    /// Some on one side, the others and the coordinator on the other.
+    Split,
+    /// The coordinator is not reached by some.
+    CoordinatorCut,
+    Clog,
+    /// A server comes back with an empty disk.
+    Wipe,
+    /// A bit of a server's log flips while it is down.
+    Flip,
+    SlowDisk,
+    FullDisk,
+    /// A sync fails: the process must end.
+    BrokenSync,
+    Resign,
+    /// A lifeline is reset, for no reason of the server's.
+    LifelineReset,
+    CoordinatorPowerLoss,
+    CoordinatorPause,
+}
+
+impl Fault {
+    const ALL: [Self; 17] = [
+        Self::Kill,
+        Self::PowerLoss,
+        Self::Pause,
+        Self::Isolate,
+        Self::OneWay,
+        Self::Split,
+        Self::CoordinatorCut,
+        Self::Clog,
+        Self::Wipe,
+        Self::Flip,
+        Self::SlowDisk,
+        Self::FullDisk,
+        Self::BrokenSync,
+        Self::Resign,
+        Self::LifelineReset,
+        Self::CoordinatorPowerLoss,
+        Self::CoordinatorPause,
+    ];
+}
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub servers: usize,
+    pub clients: usize,
+    pub keys: u8,
+    /// Longest time between two commands of a client.
+    pub think: Duration,
+    /// How long faults happen.
+    pub faulty: Duration,
+    /// Longest time between two faults.
+    pub between: Duration,
+    /// Kinds that happen.
+    pub faults: Vec<Fault>,
+    /// A fast disk and a good network from the start.
+    pub calm: bool,
+    pub strict_reads: bool,
+    /// How often a read is stopped between two of its steps.
+    pub read_stall: f64,
+    pub clients_stopped: bool,
+    /// How long the machines wait for what.
+    pub timing: Timing,
+    /// Shortest and longest time that a fault lasts.
+    pub lasts: (Duration, Duration),
+}
+
+/// Leases that outlast every patience, so that only the rules about them keep reads right.
+pub fn long_leases() -> Timing {
+    Timing {
+        lease: Duration::from_millis(1000),
+        silence: Duration::from_millis(160),
+        leader_silence: Duration::from_millis(150),
+        ..Timing::default()
+    }
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(seed: u64) -> Self {
+        // not the run's own dice: a plan that is changed by hand leaves the rest as it was
+        let mut dice = Dice::new(seed ^ 0x0005_EED0);
+        let servers = 2 + dice.below(3);
+        let faults = Fault::ALL.into_iter().filter(|_| dice.chance(0.4)).collect();
+        Self {
+            servers,
+            clients: servers + dice.below(servers + 1),
+            keys: 1 + dice.below(4) as u8,
+            think: Duration::from_millis(dice.between(20, 120)),
+            faulty: Duration::from_millis(dice.between(1500, 5000)),
+            between: Duration::from_millis(dice.between(150, 900)),
+            faults,
+            calm: dice.chance(0.15),
+            strict_reads: dice.chance(0.2),
+            read_stall: if dice.chance(0.3) { 0.05 } else { 0.0 },
+            clients_stopped: false,
+            timing: if dice.chance(0.3) { long_leases() } else { Timing::default() },
+            lasts: (Duration::from_millis(1), Duration::from_millis(2500)),
+        }
+    }
+}
+
+impl Plan {
+    /// Nothing happens but what a script says.
+    pub fn script(servers: usize) -> Self {
+        let mut plan = Self::draw(0);
+        (plan.servers, plan.clients, plan.keys) = (servers, 0, 4);
+        (plan.calm, plan.clients_stopped, plan.strict_reads, plan.read_stall) = (true, true, false, 0.0);
+        (plan.faults, plan.timing) = (Vec::new(), Timing::default());
+        plan
+    }
+}
+
+impl World {
+    /// Begins to make trouble.
+    pub fn begin_faults(&mut self) {
+        if !self.plan.faults.is_empty() {
+            let after = Duration(self.dice.between(50_000_000, 600_000_000));
+            self.schedule(after, Event::Fault);
+        }
+    }
+
+    fn is_faulty(&self) -> bool {
+        self.now < super::START.after(self.plan.faulty)
+    }
+
+    pub(super) fn fault(&mut self) {
+        if !self.is_faulty() {
+            return;
+        }
+        self.figures.faults += 1;
+        let fault = *self.dice.pick(&self.plan.faults);
+        let place = self.some_server();
+        self.say(place, || format!("*** {fault:?}"));
+        self.do_fault(fault, place);
+        let after = Duration(self.dice.skewed(1_000_000, self.plan.between.0));
+        self.schedule(after, Event::Fault);
+    }
+
+    /// A server; the leader in about half of all cases.
+    fn some_server(&mut self) -> Address {
+        let leader = self.leader_place();
+        match leader {
+            Some(leader) if self.dice.chance(0.35) => leader,
+            _ => 1 + self.dice.below(self.plan.servers),
+        }
+    }
+
+    /// Where the newest configuration's leader is.
+    pub fn leader_place(&self) -> Option<Address> {
+        let configuration = self.coordinator.machine.as_ref()?.configuration()?;
+        self.place_of(configuration.leader)
+    }
+
+    fn some_time(&mut self) -> Duration {
+        Duration(self.dice.skewed(self.plan.lasts.0.0, self.plan.lasts.1.0))
+    }
+
+    fn mend_later(&mut self) {
+        let after = self.some_time();
+        self.schedule(after, Event::Mend);
+    }
+
+    pub(super) fn do_fault(&mut self, fault: Fault, place: Address) {
+        match fault {
+            Fault::Kill => {
+                self.kill(place, true);
+                self.restart_soon(place);
+            }
+            Fault::PowerLoss => self.power_loss(place),
+            Fault::Pause => self.pause(place),
+            Fault::Isolate => {
+                let others: Vec<Address> = (0..=self.plan.servers).filter(|&other| other != place).collect();
+                self.network.partition(&[place], &others);
+                self.mend_later();
+            }
+            Fault::OneWay => {
+                let other = self.dice.below(self.plan.servers + 1);
+                let (from, to) = if self.dice.chance(0.5) { (place, other) } else { (other, place) };
+                self.network.cut(from, to);
+                self.mend_later();
+            }
+            Fault::Split => {
+                let (one, other): (Vec<_>, Vec<_>) = (0..=self.plan.servers).partition(|_| self.dice.chance(0.5));
+                self.network.partition(&one, &other);
+                self.mend_later();
+            }
+            Fault::CoordinatorCut => {
+                let some: Vec<Address> = (1..=self.plan.servers).filter(|_| self.dice.chance(0.6)).collect();
+                self.network.partition(&[0], &some);
+                self.mend_later();
+            }
+            Fault::Clog => {
+                let (other, until) = (self.dice.below(self.plan.servers + 1), self.now.after(self.some_time()));
+                self.network.clog(place, other, until);
+            }
+            Fault::Wipe | Fault::Flip => self.damage(fault, place),
+            Fault::SlowDisk => {
+                let latency = Latency::draw(&mut self.dice);
+                self.server(place).disk.set_latency(latency);
+            }
+            Fault::FullDisk => {
+                let room = self.dice.between(0, 300);
+                self.server(place).disk.leave_room(room);
+                self.mend_later();
+            }
+            Fault::BrokenSync => self.server(place).disk.fail_next(true),
+            Fault::Resign => {
+                let host = self.server(place);
+                if host.is_up()
+                    && let Some(arrival) = host.inbox.offer(Arrival::Resign, false)
+                {
+                    self.arrive(place, arrival);
+                }
+                // the process ends when it has handed the lead on, or a while later
+                let life = self.server(place).life;
+                let after = Duration::from_millis(self.dice.between(1, 400));
+                self.schedule(after, Event::End(place, life));
+            }
+            Fault::LifelineReset => {
+                if !self.lifelines.is_empty() {
+                    let at = self.dice.below(self.lifelines.len());
+                    let lost = self.lifelines.swap_remove(at);
+                    let wire = Wire::Lifeline { node: lost.node, incarnation: lost.incarnation, ended: false };
+                    self.network.send_stream(self.now, lost.target, lost.watcher, wire);
+                }
+            }
+            Fault::CoordinatorPowerLoss => {
+                if self.coordinator.machine.is_some() {
+                    self.coordinator.crash_after = Some(self.dice.skewed(0, 40));
+                }
+            }
+            Fault::CoordinatorPause => {
+                let until = self.now.after(self.some_time());
+                self.coordinator.inbox.pause(until);
+                self.schedule(until.since(self.now), Event::Resume(0));
+            }
+        }
+    }
+
+    fn power_loss(&mut self, place: Address) {
+        if self.dice.chance(0.5) {
+            self.server(place).crash_after = Some(self.dice.skewed(0, 60));
+        } else {
+            self.kill(place, false);
+            self.restart_soon(place);
+        }
+    }
+
+    fn pause(&mut self, place: Address) {
+        let until = self.now.after(self.some_time());
+        self.server(place).inbox.pause(until);
+        self.schedule(until.since(self.now), Event::Resume(place));
+    }
+
+    /// Data is lost at one server, which the others must be able to make good: once in a run, never at the leader, and
+    /// only while others are members too.
+    fn damage(&mut self, fault: Fault, place: Address) {
+        let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
+            return;
+        };
+        let members = configuration.members.len();
+        if self.damaged || members < 2 || self.place_of(configuration.leader) == Some(place) {
+            return;
+        }
+        self.damaged = true;
+        self.kill(place, false);
+        let host = &mut self.servers[place - 1];
+        if fault == Fault::Wipe {
+            host.wipe();
+        } else {
+            let end = host.disk.durable(&File::Log).len();
+            host.disk.flip(&File::Log, file::BYTES..end);
+        }
+        self.restart_soon(place);
+    }
+
+    /// The network is whole again and disks have room, for now.
+    pub fn mend(&mut self) {
+        self.network.heal();
+        for host in &mut self.servers {
+            host.disk.leave_room(u64::MAX);
+        }
+        self.say(0, || "*** the network is whole again, disks have room".into());
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn end_faults(&mut self) {
+        let quiet = super::START.after(self.plan.faulty);
+        assert!(self.now >= quiet, "faults end when their time is over");
+        self.mend();
+        self.network.set_conditions(Conditions::CALM);
+        self.coordinator.disk.set_latency(Latency::CALM);
+        self.coordinator.crash_after = None;
+        for host in &mut self.servers {
+            host.disk.set_latency(Latency::CALM);
+            host.crash_after = None;
+        }
+        self.start_coordinator();
+        for place in 1..=self.plan.servers {
+            self.start(place);
+        }
+        self.say(0, || "*** from now on it is quiet".into());
+    }
+}

@@ -1,0 +1,133 @@
+//! The end of a run: the cluster must come to itself within a bound, and then everything is compared.
+
+use ringstore::cluster::Rules;
+use ringstore::time::Duration;
+
+use super::{Figures, Plan, START, World};
+use crate::linear::{Op, Outcome, Verdict, check};
+use crate::request::Key;
+
+/// Within so long of quiet all servers are members again and serve.
+pub const RECOVERY: Duration = Duration::from_millis(8000);
+
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl World {
+    /// A whole run: faults, quiet, checks.
+    pub fn run(seed: u64, rules: Rules, plan: Plan, trace: bool) -> Figures {
+        let faulty = plan.faulty;
+        let mut world = Self::new(seed, rules, plan, trace);
+        world.begin_faults();
+        world.run_until(START.after(faulty));
+        world.end_faults();
+        world.recover();
+        world.finish();
+        world.figures.epochs = world.shared.checks.epochs() as u64;
+        world.figures
+    }
+
+    /// Waits until all servers are members of one configuration whose leader serves.
+    pub fn recover(&mut self) {
+        let bound = self.now.after(RECOVERY);
+        while !self.is_whole() {
+            assert!(self.now < bound, "liveness: the cluster does not come to itself:\n{}", self.standing());
+            self.run_until(self.now.after(LOOK));
+        }
+        self.say(0, || "*** all servers are members again".into());
+    }
+
+    fn is_whole(&self) -> bool {
+        let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
+            return false;
+        };
+        let here = |host: &crate::host::Host| {
+            host.process.as_ref().is_some_and(|process| {
+                configuration.has(process.node)
+                    && process.epoch() == configuration.epoch
+                    && (process.is_serving() || process.follows())
+            })
+        };
+        let leads = |host: &crate::host::Host| {
+            host.process.as_ref().is_some_and(|process| process.node == configuration.leader && process.is_serving())
+        };
+        configuration.members.len() == self.servers.len()
+            && self.servers.iter().all(here)
+            && self.servers.iter().any(leads)
+    }
+
+    /// Who stands where, for a message.
+    fn standing(&self) -> String {
+        let mut text = String::new();
+        let configuration = self.coordinator.machine.as_ref().map(|machine| format!("{:?}", machine.configuration()));
+        text.push_str(&format!("  coordinator: {}\n", configuration.unwrap_or_else(|| "down".into())));
+        for host in &self.servers {
+            let process = host.process.as_ref().map_or_else(|| "down".into(), crate::host::Process::standing);
+            text.push_str(&format!("  {}: {process}\n", host.name()));
+        }
+        text
+    }
+
+    /// Ends the clients' work, reads every key at every server, and compares.
+    pub fn finish(&mut self) {
+        self.plan.clients_stopped = true;
+        self.run_until(self.now.after(Duration::from_millis(2000)));
+        for key in 0..self.plan.keys {
+            for place in 1..=self.plan.servers {
+                // with strict reads a follower sends its clients to the leader
+                if !self.plan.strict_reads || self.leader_place() == Some(place) {
+                    self.must_answer(place, key, &Op::Get);
+                }
+            }
+        }
+        self.write_at_last();
+        self.compare_stores();
+        self.check_histories();
+    }
+
+    /// Whether what the clients were told has an explanation.
+    pub fn check_histories(&mut self) {
+        for key in 0..self.plan.keys {
+            let history = self.history_of(key);
+            match check(&history) {
+                Verdict::Linearizable => {}
+                Verdict::Not(story) => panic!("the history of key {key} is not linearizable:\n{story}"),
+                Verdict::Undecided => self.figures.keys_undecided += 1,
+            }
+        }
+    }
+
+    /// A client asks, and must be answered.
+    fn must_answer(&mut self, place: usize, key: Key, op: &Op) -> Outcome {
+        for _ in 0..50 {
+            let asked = self.ask(0, place, key, op.clone());
+            self.run_until(self.now.after(Duration::from_millis(100)));
+            let outcome = self.outcome_of(asked).clone();
+            if outcome != Outcome::Unknown {
+                return outcome;
+            }
+        }
+        panic!("liveness: server {place} does not answer {op:?}:\n{}", self.standing());
+    }
+
+    /// A write through each server is done, and all have it.
+    fn write_at_last(&mut self) {
+        for place in 1..=self.plan.servers {
+            let outcome = self.must_answer(place, 0, &Op::Set(format!("{place}").into_bytes()));
+            assert_eq!(outcome, Outcome::Stored);
+        }
+    }
+
+    /// All members hold the same, and all that is committed.
+    fn compare_stores(&mut self) {
+        self.run_until(self.now.after(Duration::from_millis(500)));
+        let end = self.shared.checks.committed_end();
+        let mut stores = self.servers.iter().map(|host| host.process.as_ref().expect("all run").data());
+        let first = stores.next().expect("a server");
+        assert_eq!(first.applied().position, end, "a member has applied what is committed");
+        for other in stores {
+            assert_eq!(other.applied().position, end, "a member has applied what is committed");
+            assert_eq!(first.items(), other.items(), "members hold the same");
+        }
+    }
+}
