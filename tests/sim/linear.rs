@@ -112,10 +112,12 @@ struct State {
     /// Whether the present item's id is `newest_id`, rather than open.
     id_known: bool,
     newest_id: u64,
+    /// Whether it is so only because of operations with unknown outcomes, and nothing was done since that shows it.
+    unseen: bool,
 }
 
 impl State {
-    const EMPTY: Self = Self { value: None, id_known: false, newest_id: 0 };
+    const EMPTY: Self = Self { value: None, id_known: false, newest_id: 0, unseen: false };
 
     const fn written(self, value: u32) -> Self {
         Self { value: Some(value), id_known: false, ..self }
@@ -176,6 +178,16 @@ fn apply(state: State, operation: &Operation, values: &mut Values) -> Option<Sta
         },
     };
     (operation.outcome == Outcome::Unknown || operation.outcome == answer).then_some(after)
+}
+
+/// The state after an operation, if it is of any use to do it here. What may never have been done is not worth trying
+/// where it changes nothing, nor right before a set, behind which nobody can tell.
+fn worth(before: State, after: State, operation: &Operation) -> Option<State> {
+    let unknown = operation.outcome == Outcome::Unknown;
+    let blind = before.unseen && matches!(operation.op, Op::Set(_));
+    let after = State { unseen: unknown, ..after };
+    let idle = unknown && State { unseen: before.unseen, ..after } == before;
+    (!blind && !idle).then_some(after)
 }
 
 fn read(state: State, outcome: &Outcome, values: &Values) -> Option<State> {
@@ -285,7 +297,8 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
         }
         if event < history.len() {
             let operation = event;
-            if let Some(after) = apply(state, history[operation], &mut values) {
+            let after = apply(state, history[operation], &mut values);
+            if let Some(after) = after.and_then(|after| worth(state, after, history[operation])) {
                 set_bit(&mut done, operation);
                 if entered.insert((done.clone(), after)) {
                     if entered.len() > STATES_MAX {

@@ -37,6 +37,7 @@ mod tests {
             }
         }
         println!("{figures:?}");
+        assert!(figures.keys_undecided == 0, "a history was too long to be judged");
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
     }
 
