@@ -101,6 +101,13 @@ pub const LOG_FILE_BYTES: u64 = 1 << 30;
 pub const CLUSTER_MEMBERS_MAX: usize = 15;
 /// Servers that the coordinator knows besides the members, at most.
 pub const CLUSTER_LEARNERS_MAX: usize = 32;
+/// Connections on which others wait for the news of this server's death: of members, learners and the coordinator, and as many
+/// that are being replaced.
+pub const LIFELINES_MAX: usize = 2 * (CLUSTER_MEMBERS_MAX + CLUSTER_LEARNERS_MAX + 1);
+/// The guardian's stack: it calls nothing deep.
+pub const GUARDIAN_STACK_BYTES: usize = 64 << 10;
+/// Descriptors that a guardian ends one by one; what is above is closed with the rest.
+pub const GUARDED_DESCRIPTORS_MAX: i32 = 65_536;
 /// Bytes of a server's addresses in messages.
 pub const CONTACT_BYTES_MAX: usize = 255;
 /// D: how long a read lease lasts.

@@ -2,13 +2,14 @@
 //!
 //! Reading order: `server` (from configuration to the end), `thread` (the loop), `driver` and `token` (the ring itself),
 //! `buf_ring`, `socket`, `accept` (clients), `mailbox` (threads among themselves), `log_disk` and `disk` (the log's
-//! files), `memory`, `process`, `clock` (the operating system). Decides nothing about data: that is `shard`'s.
+//! files), `memory`, `process`, `guardian`, `clock` (the operating system). Decides nothing about data: that is `shard`'s.
 
 mod accept;
 mod buf_ring;
 mod clock;
 pub mod disk;
 mod driver;
+pub mod guardian;
 mod log_disk;
 mod mailbox;
 pub mod memory;
