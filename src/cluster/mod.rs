@@ -13,6 +13,7 @@
 
 pub mod codec;
 pub mod configuration;
+pub mod congestion;
 pub mod coordinator;
 pub mod effect;
 mod election;
