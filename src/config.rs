@@ -108,6 +108,32 @@ pub const LIFELINES_MAX: usize = 2 * (CLUSTER_MEMBERS_MAX + CLUSTER_LEARNERS_MAX
 pub const GUARDIAN_STACK_BYTES: usize = 64 << 10;
 /// Descriptors that a guardian ends one by one; what is above is closed with the rest.
 pub const GUARDED_DESCRIPTORS_MAX: i32 = 65_536;
+/// Peers of one end of the datagram layer.
+pub const PEERS_MAX: usize = CLUSTER_MEMBERS_MAX + CLUSTER_LEARNERS_MAX + 1;
+/// Bytes of a UDP payload off loopback: no path of servers has an MTU so small that it would be cut into fragments.
+pub const DATAGRAM_BYTES: usize = 1408;
+/// Bytes of a UDP payload on loopback, whose MTU is 65,536.
+pub const DATAGRAM_BYTES_LOOPBACK: usize = 60_000;
+/// An ack of so many ranges as there may be, and a piece, fit into one.
+pub const DATAGRAM_BYTES_MIN: usize = 1024;
+/// Datagrams of one peer in one turn: what the kernel takes in one call (`UDP_SEGMENT`).
+pub const TRAIN_DATAGRAMS_MAX: usize = 64;
+/// A datagram that comes so much later than the newest is taken for a replay.
+pub const REPLAY_WINDOW_DATAGRAMS: usize = 2048;
+/// Ranges in an ack of datagrams: older gaps are not told of any more.
+pub const ACK_RANGES_MAX: usize = 32;
+/// A message between servers: one frame, with one entry of the largest item in it.
+pub const MESSAGE_BYTES_MAX: usize = FORWARD_BYTES_MAX + 2 * FRAME_BYTES_TARGET;
+/// Bytes of messages for one peer that are not acked: past this they are dropped, which is as if they were lost.
+pub const OUTGOING_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 2 * WINDOW_BYTES as usize;
+/// Bytes of incomplete messages of one peer.
+pub const ASSEMBLY_BYTES_MAX: usize = OUTGOING_BYTES_MAX;
+/// Messages that are complete before an older one.
+pub const MESSAGES_OUT_OF_ORDER_MAX: usize = 4096;
+/// When a peer acks nothing for so long, what is under way to it is given up: whoever sent it has long sent something newer.
+pub const MESSAGE_LIFETIME: Duration = Duration::from_millis(2000);
+/// Starts of a peer that are known to have ended.
+pub const ENDED_SESSIONS_KEPT: usize = 8;
 /// Bytes of a server's addresses in messages.
 pub const CONTACT_BYTES_MAX: usize = 255;
 /// D: how long a read lease lasts.
@@ -159,6 +185,10 @@ const _: () = assert!(SEGMENT_BYTES.is_power_of_two());
 const _: () = assert!(STORE_KEEP_FACTOR < STORE_RECLAIM_FACTOR as u64);
 const _: () = assert!(POOLED_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);
 const _: () = assert!(CQ_ENTRIES > SQ_ENTRIES);
+const _: () = assert!(REPLAY_WINDOW_DATAGRAMS.is_multiple_of(64));
+const _: () = assert!(DATAGRAM_BYTES_MIN >= 128 + 16 * ACK_RANGES_MAX, "an ack and a piece");
+const _: () = assert!(DATAGRAM_BYTES >= DATAGRAM_BYTES_MIN && DATAGRAM_BYTES_LOOPBACK < 65_507);
+const _: () = assert!(MESSAGE_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(CLUSTER_BEACON.0 * 4 <= CLUSTER_LEASE.0, "a lease outlives lost beacons");
 const _: () = assert!(CLUSTER_SILENCE.0 > CLUSTER_LEASE.0, "a silent member's promise has ended when it is left out");
 const _: () = assert!(TAIL_BYTES as u64 >= 2 * WINDOW_BYTES, "what is under way is in memory");
