@@ -45,6 +45,11 @@ pub const STORE_SWEEP_SEGMENTS: usize = 1024;
 /// Housekeeping calls after which a proposed removal that did not come is proposed again.
 pub const STORE_PROPOSE_AGAIN_CALLS: u64 = 1024;
 
+/// Counters of locked keys: with so many, a thousand prepared entries keep one read in sixteen waiting in vain.
+pub const STORE_LOCKS: usize = 16 << 10;
+/// What a bucket of the index counts for in a walk over all items, besides its items.
+pub const STORE_WALK_BUCKET_BYTES: usize = 64;
+
 /// One receive buffer handed to the kernel.
 pub const RECV_BUFFER_BYTES: usize = 16 << 10;
 /// Receive buffers per ring thread (a power of two, the kernel's rule).

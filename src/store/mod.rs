@@ -10,14 +10,16 @@
 //!   | Writer::publish, remove            |   free, or waiting until every reader has passed a quiescent point
 //! ```
 //!
-//! Owns items, their memory and the index over them. Never reads a clock, never maps memory itself (a [`Region`] is
+//! Owns items, their memory and the index over them, and the locks of keys that are about to change. Never reads a clock, never maps memory itself (a [`Region`] is
 //! handed in), never starts a thread, never waits.
 
 mod arena;
 mod clock;
+mod digest;
 mod epoch;
 mod index;
 mod item;
+mod locks;
 mod memory;
 mod reader;
 mod reclaim;
@@ -26,11 +28,14 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 pub use arena::{Region, RegionCall};
 pub use clock::FlushMark;
+pub use digest::item_digest;
 pub use reader::Reader;
+pub use walk::Walk;
 pub use writer::{Reserved, Writer};
 
 use std::sync::Arc;
@@ -39,6 +44,7 @@ use self::arena::Arena;
 use self::clock::Clock;
 use self::epoch::Epochs;
 use self::index::Index;
+use self::locks::Locks;
 use crate::config::SEGMENT_BYTES;
 use crate::time::{Expiry, Seconds};
 
@@ -170,6 +176,7 @@ struct Shared {
     index: Index,
     clock: Clock,
     epochs: Epochs,
+    locks: Locks,
 }
 
 impl Shared {
@@ -199,7 +206,7 @@ pub fn create(config: StoreConfig<'_>) -> Result<(Writer, Vec<Reader>), RegionEr
     let arena = Arena::new(region(arena_bytes)?, hash_seed);
     let index = Index::new(region(arena_bytes)?, region(arena_bytes / 2)?, table::FIRST_BUCKETS);
     let clock = Clock::new(arena_bytes / SEGMENT_BYTES);
-    let shared = Arc::new(Shared { arena, index, clock, epochs: Epochs::new(readers) });
+    let shared = Arc::new(Shared { arena, index, clock, epochs: Epochs::new(readers), locks: Locks::new() });
     let readers = (0..readers).map(|number| Reader::new(Arc::clone(&shared), number)).collect();
     let mut writer = Writer::new(shared, evict, item_bytes_max);
     writer.set_memory_limit(memory_bytes);

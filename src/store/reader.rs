@@ -54,6 +54,14 @@ impl Reader {
         Some(item)
     }
 
+    /// Whether an entry that changes the key is prepared and not yet applied: then a read of it must wait (R24). Asked before
+    /// `get` and not behind it, as locks.rs explains. Only servers of a cluster have locks to ask for.
+    #[inline]
+    #[must_use]
+    pub fn is_locked(&self, hash: KeyHash) -> bool {
+        self.shared.locks.is_locked(hash)
+    }
+
     #[cold]
     fn wake(&self) {
         self.parked.set(false);

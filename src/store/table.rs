@@ -234,7 +234,7 @@ fn next<'a>(index: &'a Index, bucket: &Bucket) -> Option<&'a Bucket> {
 }
 
 /// Calls `visit` with the slot of every entry of a chain.
-fn each(index: &Index, number: u64, mut visit: impl FnMut(u64)) {
+pub(super) fn each(index: &Index, number: u64, mut visit: impl FnMut(u64)) {
     let mut bucket = index.bucket(number);
     loop {
         for slot in bucket {

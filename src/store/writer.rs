@@ -49,6 +49,8 @@ pub struct Writer {
     pub(super) items: u64,
     pub(super) bytes: u64,
     pub(super) counted: Stats,
+    /// Of all visible items, if somebody wants it.
+    pub(super) digest: Option<u64>,
 }
 
 impl Writer {
@@ -72,6 +74,7 @@ impl Writer {
             items: 0,
             bytes: 0,
             counted: Stats::default(),
+            digest: None,
         }
     }
 
@@ -129,6 +132,7 @@ impl Writer {
             segment.items += 1;
             self.items += 1;
             self.bytes += u64::from(bytes);
+            self.digest_came(unit);
         }
         self.segments.reclass(segment_of(unit));
         let Shared { index, arena, .. } = &*self.shared;
@@ -148,6 +152,29 @@ impl Writer {
         let segment = segment_of(reserved.unit);
         self.segments.get_mut(segment).pins -= 1;
         self.retire_if_empty(segment);
+    }
+
+    /// The item under `key`, expired or not, unless it was flushed. It does not count as read.
+    #[must_use]
+    pub fn peek(&self, hash: KeyHash, key: &[u8]) -> Option<Item<'_>> {
+        let unit = self.locate(hash, key).filter(|&unit| self.shared.clock.visible(unit))?;
+        Some(self.shared.arena.item(unit))
+    }
+
+    /// Makes reads of these keys wait, of all keys for `None`, before anything that is done afterwards can be seen (R24).
+    pub fn lock(&self, keys: impl Iterator<Item = Option<KeyHash>>) {
+        self.shared.locks.lock(keys);
+    }
+
+    /// Takes one lock away, once everything that it was for is published.
+    pub fn unlock(&self, key: Option<KeyHash>) {
+        self.shared.locks.unlock(key);
+    }
+
+    /// Whether no key is locked.
+    #[must_use]
+    pub fn is_unlocked(&self) -> bool {
+        self.shared.locks.is_empty()
     }
 
     fn locate(&self, hash: KeyHash, key: &[u8]) -> Option<Unit> {
@@ -174,7 +201,10 @@ impl Writer {
         let Some(unit) = self.locate(hash, key).filter(|&unit| self.shared.clock.visible(unit)) else {
             return Ok(false);
         };
-        if self.shared.arena.set_expiry(unit, expiry) {
+        self.digest_goes(unit);
+        let in_place = self.shared.arena.set_expiry(unit, expiry);
+        self.digest_came(unit);
+        if in_place {
             note_expiry(&mut self.segments.get_mut(segment_of(unit)).soonest, expiry);
             return Ok(true);
         }
@@ -247,6 +277,7 @@ impl Writer {
                 self.flush_part(segment, before, point);
             }
         }
+        self.digest_flushed();
     }
 
     /// The one segment that was open at the mark has items of both sides.
@@ -298,6 +329,7 @@ impl Writer {
         self.reclaim.died(bytes);
         self.segments.get_mut(segment).linked -= 1;
         if self.shared.clock.visible(unit) {
+            self.digest_goes(unit);
             self.uncount(segment, 1, bytes);
         }
         self.retire_if_empty(segment);
@@ -380,6 +412,10 @@ impl Writer {
         }
         let (items, bytes) = found.iter().fold((0, 0), |sum, n| (sum.0 + u64::from(n.1), sum.1 + u64::from(n.2)));
         assert!((items, bytes) == (self.items, self.bytes), "items miscounted");
+        assert!(
+            self.digest.is_none_or(|digest| digest == self.digest_in_full()),
+            "the digest is not that of the items"
+        );
         self.reclaim.check_invariants();
     }
 }
