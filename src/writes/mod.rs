@@ -10,11 +10,15 @@
 //! them. A conditional command is evaluated against committed plus prepared state and its *result* is logged. Without a
 //! log the same path is taken and an entry is applied as soon as it is made.
 
+pub mod codec;
 mod evaluate;
 mod log;
 mod prepared;
 mod request;
+#[cfg(test)]
+mod tests;
 
+pub use codec::ForwardFault;
 pub use log::{Frame, LogStart};
 pub use request::{Answer, Origin, OwnedWrite, Write};
 

@@ -3,6 +3,7 @@
 //! A failure prints its seed; run it again with `RINGSTORE_SEED=<seed>`.
 
 mod damaged_logs;
+mod forward;
 mod log_recovery;
 mod message;
 mod parse;
@@ -37,6 +38,11 @@ fn run(dictionary: &[&[u8]], check: fn(&[u8])) {
 #[test]
 fn parse() {
     run(parse::DICTIONARY, parse::check_parse);
+}
+
+#[test]
+fn forward() {
+    run(forward::DICTIONARY, forward::check_forward);
 }
 
 #[test]
