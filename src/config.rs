@@ -102,6 +102,9 @@ pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
 
+/// Bytes of items at which a chunk of a keystore is closed; a single larger item gets a chunk of its own.
+pub const KEYSTORE_CHUNK_BYTES: usize = 256 << 10;
+
 /// Servers whose acks are needed, at most.
 pub const CLUSTER_MEMBERS_MAX: usize = 15;
 /// Servers that the coordinator knows besides the members, at most.

@@ -23,6 +23,7 @@ pub mod log;
 pub mod cluster;
 
 pub mod transport;
+pub mod keystore;
 
 pub mod conn;
 pub mod shard;

@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// The pure core: the same code under the ring, the simulator, the tests and the benches.
-const PURE: &[&str] =
-    &["src/proto", "src/store", "src/log", "src/cluster", "src/conn.rs", "src/shard", "src/writes", "src/stats"];
+const PURE: &[&str] = &[
+    "src/proto",
+    "src/store",
+    "src/log",
+    "src/cluster",
+    "src/keystore",
+    "src/conn.rs",
+    "src/shard",
+    "src/writes",
+    "src/stats",
+];
 
 /// What the pure core does not name.
 const IMPURE: &[&str] = &[

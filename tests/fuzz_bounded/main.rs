@@ -4,6 +4,7 @@
 
 mod damaged_logs;
 mod forward;
+mod keystore;
 mod log_recovery;
 mod message;
 mod parse;
@@ -43,6 +44,11 @@ fn parse() {
 #[test]
 fn forward() {
     run(forward::DICTIONARY, forward::check_forward);
+}
+
+#[test]
+fn keystore() {
+    run(keystore::DICTIONARY, keystore::check_keystore);
 }
 
 #[test]
