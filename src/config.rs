@@ -175,6 +175,8 @@ pub const DIGESTS_KEPT: usize = 64;
 
 /// Entries replayed between two rounds of the store's housekeeping.
 pub const REPLAY_MAINTAIN_ENTRIES: u64 = 64;
+/// Rounds of the store's housekeeping in which room is made for one entry of another server, before it waits for the next turn.
+pub const APPLY_TIDY_CALLS: usize = 64;
 /// Prefixes that `stats detail` counts.
 pub const DETAIL_PREFIXES_MAX: usize = 10_000;
 /// Largest number that `cache_memlimit` takes for megabytes (memcached's).

@@ -52,11 +52,11 @@ fn keystore() -> Vec<u8> {
     bytes
 }
 
+/// Header, epochs, items and end, as far as they are there.
+type Parts = (Option<Header>, Vec<EpochStart>, Vec<String>, Option<End>);
+
 /// Everything in a keystore whose bytes come `at_a_time`.
-fn read(
-    bytes: &[u8],
-    at_a_time: usize,
-) -> Result<(Option<Header>, Vec<EpochStart>, Vec<String>, Option<End>), KeystoreFault> {
+fn read(bytes: &[u8], at_a_time: usize) -> Result<Parts, KeystoreFault> {
     let mut decoder = Decoder::new();
     let (mut header, mut epochs, mut found, mut end) = (None, Vec::new(), Vec::new(), None);
     let (mut at, mut there) = (0, 0);

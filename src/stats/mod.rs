@@ -65,6 +65,13 @@ impl Counters {
     pub fn add(&mut self, counter: Counter, n: u64) {
         self.0[counter as usize] += n;
     }
+
+    /// Counts everything that another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own += more;
+        }
+    }
 }
 
 /// Numbers that thread 0 and the shell keep up to date for everybody.

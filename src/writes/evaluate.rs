@@ -1,6 +1,7 @@
 //! What a write does to what is there: the conditional commands' rules, applied to committed plus prepared state.
 
 use super::{Pending, Write, Writes};
+use crate::log::Entry;
 use crate::proto::{Direction, Reply, StoreVerb, parse_counter, reply};
 use crate::stats::{Counter, Counters};
 use crate::store::{Item, ItemBits, KeyHash};
@@ -62,7 +63,7 @@ impl Writes {
     /// The item as the next entry will find it.
     fn current(&self, now: Seconds, hash: KeyHash, key: &[u8]) -> Option<Item<'_>> {
         let mut touched = None;
-        for pending in self.prepared.of(hash) {
+        for (index, pending) in self.prepared.of(hash) {
             match pending {
                 Pending::Put(reserved) => {
                     let item = self.store.view(reserved);
@@ -72,7 +73,17 @@ impl Writes {
                 }
                 Pending::Delete(deleted) if **deleted == *key => return None,
                 Pending::Touch(of, expiry) if **of == *key => touched = touched.or(Some(*expiry)),
-                Pending::Delete(_) | Pending::Touch(..) | Pending::Flush(..) | Pending::FlushAt(_) => {}
+                Pending::Framed(at) => match self.framed(index, *at) {
+                    Entry::Put { key: of, value, flags, expiry, cas, bits } if of == key => {
+                        let (cas, bits) = (cas.unwrap_or(index.0), ItemBits(bits));
+                        return alive(Item { key: of, value, flags, expiry, cas, bits }, touched, now);
+                    }
+                    Entry::Delete { key: deleted, .. } if deleted == key => return None,
+                    Entry::Touch { key: of, expiry } if of == key => touched = touched.or(Some(expiry)),
+                    _ => {}
+                },
+                Pending::Delete(_) | Pending::Touch(..) => {}
+                Pending::Flush(..) | Pending::FlushAt(_) | Pending::Nothing => {}
             }
         }
         if self.prepared.flushes() {

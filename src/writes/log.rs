@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::config;
-use crate::log::{Entry, Epoch, FrameBuilder, FrameStart, LogIndex, Position};
+use crate::log::{Entry, Epoch, FrameBuilder, FrameStart, LogIndex, Origin, Position};
 use crate::time::Time;
 
 /// Where a recovered log ends.
@@ -46,6 +46,8 @@ pub struct LogState {
     committed: (Position, LogIndex),
     last_index: LogIndex,
     last_time: Time,
+    /// Of the entry that comes next, if its write came through a server of the cluster.
+    pub origin: Option<Origin>,
 }
 
 impl LogState {
@@ -60,7 +62,24 @@ impl LogState {
             committed: (start.end, start.last_index),
             last_index: start.last_index,
             last_time: start.last_time,
+            origin: None,
         }
+    }
+
+    /// Where a leader's log goes on; not all of it is on the disk yet.
+    pub fn leading(start: LogStart, durable: Position) -> Self {
+        assert!(durable <= start.end, "more is durable than was written");
+        Self { durable, ..Self::new(start) }
+    }
+
+    /// No frame is begun, and all that were finished have been handed over.
+    pub const fn is_between_turns(&self) -> bool {
+        self.builder.is_empty() && self.finished.is_empty()
+    }
+
+    /// The leader's time never goes back.
+    pub fn at_least(&self, now: Time) -> Time {
+        now.max(self.last_time)
     }
 
     /// Adds an entry to the turn's frame.
@@ -75,7 +94,10 @@ impl LogState {
                 time: self.last_time,
             });
         }
-        let given = self.builder.push(entry);
+        let given = match self.origin {
+            None => self.builder.push(entry),
+            Some(origin) => self.builder.push_from(&origin, entry),
+        };
         assert!(given == index, "the frame and the write path count alike");
         self.last_index = index;
         if self.builder.len() >= config::FRAME_BYTES_TARGET {
@@ -118,7 +140,7 @@ impl LogState {
 
     /// Nothing beyond `written` is in the log; the last index that is.
     pub fn refuse(&mut self, written: Position) -> LogIndex {
-        assert!(self.builder.is_empty() && self.finished.is_empty(), "refused in the middle of a turn");
+        assert!(self.is_between_turns(), "refused in the middle of a turn");
         while self.under_way.back().is_some_and(|frame| frame.end > written) {
             self.under_way.pop_back();
         }

@@ -9,25 +9,36 @@
 //! Owns the store's only writer, the entries that are appended and not yet committed, and the answers that wait for
 //! them. A conditional command is evaluated against committed plus prepared state and its *result* is logged. Without a
 //! log the same path is taken and an entry is applied as soon as it is made.
+//!
+//! In a cluster the same path is a replica's data plane (`replica`): it makes frames only while its server leads, takes
+//! those of others, and the cluster's machine says what is committed.
 
+mod apply;
 pub mod codec;
 mod evaluate;
+mod forwards;
 mod log;
 mod prepared;
+mod replica;
 mod request;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use codec::ForwardFault;
+pub use forwards::Placed;
 pub use log::{Frame, LogStart};
+pub use replica::ReplicaFault;
 pub use request::{Answer, Origin, OwnedWrite, Write};
+pub use snapshot::Snapshot;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use self::evaluate::Change;
 use self::log::LogState;
-use self::prepared::{Pending, Prepared};
+use self::prepared::{About, Pending, Prepared};
+use self::replica::Replica;
 use crate::config;
 use crate::log::{Entry, LogIndex, Position, Removed};
 use crate::proto::reply;
@@ -54,7 +65,10 @@ fn out_of_memory(goes_on: bool) -> Reply {
 pub struct Writes {
     store: Writer,
     prepared: Prepared,
+    /// While there is none, entries are applied as they are made. A replica has one while its server leads.
     log: Option<LogState>,
+    /// In a cluster.
+    replica: Option<Box<Replica>>,
     /// In the order of their indices; invariant: none is at or below the commit index.
     waiting: VecDeque<Waiting>,
     /// The newest entry's index, prepared or committed.
@@ -75,6 +89,7 @@ impl Writes {
             store,
             prepared: Prepared::default(),
             log: None,
+            replica: None,
             waiting: VecDeque::new(),
             last_index: LogIndex(0),
             flush_at: None,
@@ -240,7 +255,7 @@ impl Writes {
             Some(log) => {
                 let Put { hash, key, flags, expiry, bits, value: [value, _], .. } = *put;
                 log.push(now, index, &Entry::Put { key, value, flags, expiry, cas: kept_cas, bits: bits.0 });
-                self.prepared.push(index, Some(hash), Pending::Put(reserved));
+                self.prepared.push(index, About::Key(hash), Pending::Put(reserved));
             }
         }
         Ok(())
@@ -254,7 +269,7 @@ impl Writes {
             }
             Some(log) => {
                 log.push(now, self.last_index, &Entry::Delete { key, reason });
-                self.prepared.push(self.last_index, Some(hash), Pending::Delete(key.into()));
+                self.prepared.push(self.last_index, About::Key(hash), Pending::Delete(key.into()));
             }
         }
     }
@@ -268,7 +283,7 @@ impl Writes {
             Some(log) => {
                 self.last_index.0 += 1;
                 log.push(now, self.last_index, &Entry::Touch { key, expiry });
-                self.prepared.push(self.last_index, Some(hash), Pending::Touch(key.into(), expiry));
+                self.prepared.push(self.last_index, About::Key(hash), Pending::Touch(key.into(), expiry));
             }
         }
         Ok(())
@@ -285,7 +300,7 @@ impl Writes {
         self.last_index.0 += 1;
         if let Some(log) = &mut self.log {
             log.push(now, self.last_index, &Entry::FlushAt { time });
-            self.prepared.push(self.last_index, None, Pending::FlushAt(before));
+            self.prepared.push(self.last_index, About::Nothing, Pending::FlushAt(before));
         }
         Reply::Ok
     }
@@ -298,7 +313,7 @@ impl Writes {
             None => self.store.flush(mark),
             Some(log) => {
                 log.push(now, self.last_index, &Entry::Flush);
-                self.prepared.push(self.last_index, None, Pending::Flush(mark, before));
+                self.prepared.push(self.last_index, About::All, Pending::Flush(mark, before));
             }
         }
     }
@@ -318,6 +333,7 @@ impl Writes {
 
     /// What is due by the clock and by the memory limit: once a turn, before `end_turn`.
     pub fn maintain(&mut self, now: Time) {
+        assert!(self.replica.is_none() || self.log.is_some(), "only a leader proposes");
         if self.flush_at.is_some_and(|at| at <= now.seconds()) {
             self.flush_now(now);
         }
@@ -358,19 +374,9 @@ impl Writes {
         let Some(log) = &mut self.log else { return };
         let Some(commit) = log.commit(upto) else { return };
         self.disk_is_full = false;
-        let Self { prepared, store, .. } = self;
-        prepared.commit(commit, |pending, hash| match pending {
-            Pending::Put(reserved) => {
-                store.publish(reserved);
-            }
-            Pending::Delete(key) => {
-                store.remove(hash, &key);
-            }
-            // never out of memory: an item without room for an expiry was prepared as a put
-            Pending::Touch(key, expiry) => drop(store.touch(hash, &key, expiry)),
-            Pending::Flush(mark, _) => store.flush(mark),
-            Pending::FlushAt(_) => {}
-        });
+        while let Some(slot) = self.prepared.pop_front(commit) {
+            self.apply_own(slot.pending, slot.about);
+        }
         self.answer(commit, answers);
     }
 
@@ -389,15 +395,7 @@ impl Writes {
         self.disk_is_full = true;
         self.store.removals_refused();
         let Self { prepared, store, flush_at, .. } = self;
-        prepared.discard_after(last, |pending| match pending {
-            Pending::Put(reserved) => store.discard(reserved),
-            Pending::Flush(mark, before) => {
-                store.flush_discard(mark);
-                *flush_at = before;
-            }
-            Pending::FlushAt(before) => *flush_at = before,
-            Pending::Delete(_) | Pending::Touch(..) => {}
-        });
+        prepared.discard_after(last, |slot| slot.pending.discard(store, flush_at));
         // they keep their places: a connection's answers leave in the order of its commands
         for waiting in self.waiting.iter_mut().rev().take_while(|w| w.index > last) {
             waiting.reply = out_of_memory(waiting.goes_on);
@@ -454,7 +452,8 @@ impl Writes {
     /// What must hold between steps.
     pub fn check_invariants(&self) {
         self.prepared.check_invariants(self.last_index);
-        assert!(self.log.is_some() || self.prepared.is_empty(), "prepared without a log");
+        assert!(self.log.is_some() || self.replica.is_some() || self.prepared.is_empty(), "prepared without a log");
         assert!(self.waiting.is_empty() || !self.prepared.is_empty(), "an answer waits for nothing");
+        self.check_replica();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::log::LogIndex;
-use crate::store::{FlushMark, KeyHash, Reserved};
+use crate::store::{FlushMark, KeyHash, Reserved, Writer};
 use crate::time::{Expiry, Seconds};
 
 /// What commit will apply.
@@ -16,14 +16,57 @@ pub enum Pending {
     Flush(FlushMark, Option<Seconds>),
     /// A flush for later, and what was due before it.
     FlushAt(Option<Seconds>),
+    /// An entry that changes nothing.
+    Nothing,
+    /// An entry of a replica's log that this write path did not make: it stands at this byte of its frame.
+    Framed(u32),
 }
 
-struct Slot {
-    index: LogIndex,
-    hash: Option<KeyHash>,
-    /// The entry before this one under the same hash, if it was prepared then.
-    previous: Option<LogIndex>,
-    pending: Pending,
+impl Pending {
+    /// It will not be applied.
+    pub fn discard(self, store: &mut Writer, flush_at: &mut Option<Seconds>) {
+        match self {
+            Self::Put(reserved) => store.discard(reserved),
+            Self::Flush(mark, before) => {
+                store.flush_discard(mark);
+                *flush_at = before;
+            }
+            Self::FlushAt(before) => *flush_at = before,
+            Self::Delete(_) | Self::Touch(..) | Self::Nothing | Self::Framed(_) => {}
+        }
+    }
+}
+
+/// What an entry changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The item under this hash.
+    Key(KeyHash),
+    /// All items.
+    All,
+    Nothing,
+}
+
+impl About {
+    /// What is locked for it, if anything: a key, or all of them.
+    pub const fn locks(self) -> Option<Option<KeyHash>> {
+        match self {
+            Self::Key(hash) => Some(Some(hash)),
+            Self::All => Some(None),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// An entry that is prepared.
+pub struct Slot {
+    pub index: LogIndex,
+    pub about: About,
+    /// Readers wait for it (R24).
+    pub locked: bool,
+    pub pending: Pending,
+    /// The entry before this one under the same hash, if it was prepared then; 0 is none.
+    previous: LogIndex,
 }
 
 /// Keys are hashed already.
@@ -71,63 +114,77 @@ impl Prepared {
         self.flush.is_some()
     }
 
-    pub fn push(&mut self, index: LogIndex, hash: Option<KeyHash>, pending: Pending) {
+    pub fn push(&mut self, index: LogIndex, about: About, pending: Pending) {
         if let Some(last) = self.queue.back() {
             assert!(index.0 == last.index.0 + 1, "prepared entries are consecutive");
         }
-        if matches!(pending, Pending::Flush(..)) {
-            self.flush = Some(index);
+        let mut previous = LogIndex(0);
+        match about {
+            About::Key(hash) => previous = self.newest.insert(hash.0, index).unwrap_or_default(),
+            About::All => self.flush = Some(index),
+            About::Nothing => {}
         }
-        let previous = hash.and_then(|hash| self.newest.insert(hash.0, index));
-        self.queue.push_back(Slot { index, hash, previous, pending });
+        self.queue.push_back(Slot { index, about, locked: false, pending, previous });
     }
 
     /// What is prepared under `hash` and not hidden by a flush, newest first.
-    pub fn of(&self, hash: KeyHash) -> impl Iterator<Item = &Pending> {
-        let mut next = if self.queue.is_empty() { None } else { self.newest.get(&hash.0).copied() };
+    pub fn of(&self, hash: KeyHash) -> impl Iterator<Item = (LogIndex, &Pending)> {
+        let mut next =
+            if self.queue.is_empty() { LogIndex(0) } else { self.newest.get(&hash.0).copied().unwrap_or_default() };
         std::iter::from_fn(move || {
-            let index = next?;
+            let index = next;
             let first = self.queue.front()?.index;
             if index < first || self.flush.is_some_and(|flush| index < flush) {
                 return None;
             }
             let slot = &self.queue[(index.0 - first.0) as usize];
             next = slot.previous;
-            Some(&slot.pending)
+            Some((index, &slot.pending))
         })
     }
 
-    /// Hands out all entries up to `commit`, in order.
-    pub fn commit(&mut self, commit: LogIndex, mut apply: impl FnMut(Pending, KeyHash)) {
-        while self.queue.front().is_some_and(|slot| slot.index <= commit) {
-            let slot = self.queue.pop_front().expect("it was there");
-            if let Some(hash) = slot.hash
-                && self.newest.get(&hash.0) == Some(&slot.index)
-            {
-                self.newest.remove(&hash.0);
-            }
-            if self.flush == Some(slot.index) {
-                self.flush = None;
-            }
-            apply(slot.pending, slot.hash.unwrap_or(KeyHash(0)));
+    /// The oldest.
+    pub fn front(&self) -> Option<&Slot> {
+        self.queue.front()
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.queue.iter()
+    }
+
+    /// Those from `first` to `last`, as far as they are there.
+    pub fn range_mut(&mut self, first: LogIndex, last: LogIndex) -> impl Iterator<Item = &mut Slot> {
+        let from = self.queue.partition_point(|slot| slot.index < first);
+        let upto = self.queue.partition_point(|slot| slot.index <= last);
+        self.queue.range_mut(from..upto.max(from))
+    }
+
+    /// Takes out the oldest, if it is at or below `upto`.
+    pub fn pop_front(&mut self, upto: LogIndex) -> Option<Slot> {
+        let slot = self.queue.pop_front_if(|slot| slot.index <= upto)?;
+        match slot.about {
+            About::Key(hash) if self.newest.get(&hash.0) == Some(&slot.index) => drop(self.newest.remove(&hash.0)),
+            About::All if self.flush == Some(slot.index) => self.flush = None,
+            About::Key(_) | About::All | About::Nothing => {}
         }
+        Some(slot)
     }
 
     /// Takes back all entries after `last`, newest first.
-    pub fn discard_after(&mut self, last: LogIndex, mut discard: impl FnMut(Pending)) {
-        while self.queue.back().is_some_and(|slot| slot.index > last) {
-            let slot = self.queue.pop_back().expect("it was there");
+    pub fn discard_after(&mut self, last: LogIndex, mut discard: impl FnMut(Slot)) {
+        while let Some(slot) = self.queue.pop_back_if(|slot| slot.index > last) {
             let first = self.queue.front().map_or(slot.index, |s| s.index);
-            if let Some(hash) = slot.hash {
-                match slot.previous.filter(|&previous| previous >= first && previous < slot.index) {
-                    Some(previous) => self.newest.insert(hash.0, previous),
-                    None => self.newest.remove(&hash.0),
-                };
+            if let About::Key(hash) = slot.about {
+                if slot.previous >= first && slot.previous < slot.index {
+                    self.newest.insert(hash.0, slot.previous);
+                } else {
+                    self.newest.remove(&hash.0);
+                }
             }
-            discard(slot.pending);
+            discard(slot);
         }
-        self.flush =
-            self.queue.iter().rev().find(|slot| matches!(slot.pending, Pending::Flush(..))).map(|slot| slot.index);
+        self.flush = self.queue.iter().rev().find(|slot| slot.about == About::All).map(|slot| slot.index);
     }
 
     pub fn check_invariants(&self, last_index: LogIndex) {
