@@ -91,10 +91,10 @@ impl Writes {
         }
     }
 
-    /// Everybody whose write is on its way: when the server ends, nobody knows what becomes of them.
-    pub fn forwarders(&self) -> impl Iterator<Item = Origin> {
-        let replica = self.replica.iter();
-        replica.flat_map(|replica| replica.forwarded.values().chain(&replica.asked)).map(|asked| asked.write.origin)
+    /// Everybody who waits for an answer.
+    pub fn clients(&self) -> impl Iterator<Item = Origin> {
+        let asked = self.replica.iter().flat_map(|replica| replica.forwarded.values().chain(&replica.asked));
+        self.waiting.iter().map(|waiting| waiting.origin).chain(asked.map(|asked| asked.write.origin))
     }
 
     /// At the leader: evaluates a write that came through a server. The answer, when it makes no entry; nothing also when the

@@ -73,6 +73,8 @@ pub struct Shared {
     pub strict_reads: bool,
     /// How often a read is stopped between two of its steps.
     pub read_stall: f64,
+    /// What write paths count to.
+    pub stats: ringstore::stats::Shared,
 }
 
 /// See the module.
@@ -177,7 +179,7 @@ impl Host {
             format!("starts as {:?}, its log ends at {:?}", boot.record.node, boot.end.index)
         });
         let local = self.clock.read(now);
-        let (process, effects) = Process::start(local, boot, found.frames);
+        let (process, effects) = Process::start(local, boot, found.frames, shared.dice.number());
         self.process = Some(process);
         self.crash_after = None;
         let mut outs = Vec::new();

@@ -1,5 +1,7 @@
-//! A client's write as bytes, as a follower sends it to the leader, and an answer as bytes, as the leader sends it back.
-//! The cluster's machines pass both on and never look into them.
+//! A simulated client's operation as the write path's command, and the write path's answer as the client reads it.
+
+use ringstore::proto::{Direction, Reply, StoreVerb};
+use ringstore::writes::Write;
 
 use crate::linear::{Op, Outcome};
 
@@ -11,52 +13,39 @@ pub fn key_bytes(key: Key) -> Vec<u8> {
     vec![b'k', b'a' + key]
 }
 
-/// Encodes a write.
-pub fn encode(key: Key, op: &Op) -> Vec<u8> {
-    let (tag, number, value): (u8, u64, &[u8]) = match op {
-        Op::Get => (0, 0, b""),
-        Op::Set(value) => (1, 0, value),
-        Op::Add(value) => (2, 0, value),
-        Op::Cas { id, value } => (3, *id, value),
-        Op::Append(value) => (4, 0, value),
-        Op::Incr(delta) => (5, *delta, b""),
-        Op::Delete => (6, 0, b""),
+/// The command for an operation that is no read.
+pub fn write<'a>(key: &'a [u8], op: &'a Op) -> Write<'a> {
+    let store = |verb, cas, value: &'a [u8]| {
+        // flags that say something, so that lost ones are noticed
+        Write::Store { verb, key, flags: value.len() as u32, exptime: 0, cas, value }
     };
-    let mut bytes = vec![tag, key];
-    bytes.extend_from_slice(&number.to_le_bytes());
-    bytes.extend_from_slice(value);
-    bytes
+    match op {
+        Op::Get => unreachable!("a read is no write"),
+        Op::Set(value) => store(StoreVerb::Set, 0, value),
+        Op::Add(value) => store(StoreVerb::Add, 0, value),
+        Op::Cas { id, value } => store(StoreVerb::Cas, *id, value),
+        Op::Append(value) => store(StoreVerb::Append, 0, value),
+        Op::Incr(delta) => Write::Arithmetic { direction: Direction::Increment, key, delta: *delta },
+        Op::Delete => Write::Delete { key },
+    }
 }
 
-/// What `encode` made.
-pub fn decode(bytes: &[u8]) -> (Key, Op) {
-    let number = u64::from_le_bytes(bytes[2..10].try_into().expect("eight bytes"));
-    let value = bytes[10..].to_vec();
-    let op = match bytes[0] {
-        0 => Op::Get,
-        1 => Op::Set(value),
-        2 => Op::Add(value),
-        3 => Op::Cas { id: number, value },
-        4 => Op::Append(value),
-        5 => Op::Incr(number),
-        6 => Op::Delete,
-        tag => panic!("a request of kind {tag}"),
-    };
-    (bytes[1], op)
-}
-
-/// The answers that a write which changed nothing can have.
-const UNCHANGED: [Outcome; 4] = [Outcome::NotStored, Outcome::Exists, Outcome::NotFound, Outcome::NonNumeric];
-
-/// Encodes the answer to a write that changed nothing.
-pub fn encode_answer(outcome: &Outcome) -> Vec<u8> {
-    let at = UNCHANGED.iter().position(|answer| answer == outcome).expect("an answer to what changed nothing");
-    vec![at as u8]
-}
-
-/// What `encode_answer` made.
-pub fn decode_answer(bytes: &[u8]) -> Outcome {
-    UNCHANGED[usize::from(bytes[0])].clone()
+/// What a client makes of an answer's bytes.
+pub fn outcome(reply: &Reply) -> Outcome {
+    let mut text = Vec::new();
+    reply.encode(&mut text);
+    match text.strip_suffix(b"\r\n").expect("a line") {
+        b"STORED" => Outcome::Stored,
+        b"NOT_STORED" => Outcome::NotStored,
+        b"EXISTS" => Outcome::Exists,
+        b"NOT_FOUND" => Outcome::NotFound,
+        b"DELETED" => Outcome::Deleted,
+        b"CLIENT_ERROR cannot increment or decrement non-numeric value" => Outcome::NonNumeric,
+        number => {
+            let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+            Outcome::Number(number.unwrap_or_else(|| panic!("no client knows what {reply:?} means")))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,22 +53,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_and_answers_come_back_as_they_went() {
-        let value = b"some value".to_vec();
-        let ops = [
-            Op::Get,
-            Op::Set(value.clone()),
-            Op::Add(Vec::new()),
-            Op::Cas { id: u64::MAX, value: value.clone() },
-            Op::Append(value),
-            Op::Incr(1 << 40),
-            Op::Delete,
+    fn a_client_knows_what_it_is_told() {
+        let known = [
+            (Reply::Stored, Outcome::Stored),
+            (Reply::NotStored, Outcome::NotStored),
+            (Reply::Exists, Outcome::Exists),
+            (Reply::NotFound, Outcome::NotFound),
+            (Reply::Deleted, Outcome::Deleted),
+            (Reply::Number(17), Outcome::Number(17)),
+            (Reply::Bytes(b"18\r\n".to_vec()), Outcome::Number(18)),
+            (Reply::Line(ringstore::proto::reply::NON_NUMERIC_VALUE), Outcome::NonNumeric),
         ];
-        for op in ops {
-            assert_eq!(decode(&encode(3, &op)), (3, op));
+        for (reply, expected) in known {
+            assert_eq!(outcome(&reply), expected);
         }
-        for answer in UNCHANGED {
-            assert_eq!(decode_answer(&encode_answer(&answer)), answer);
+    }
+
+    #[test]
+    fn a_command_is_about_its_key() {
+        let ops = [Op::Set(b"v".to_vec()), Op::Cas { id: 9, value: Vec::new() }, Op::Incr(1), Op::Delete];
+        for op in ops {
+            assert_eq!(write(&key_bytes(3), &op).key(), b"kd");
         }
     }
 }

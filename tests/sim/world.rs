@@ -11,6 +11,7 @@ mod scripted;
 use std::collections::BTreeMap;
 
 use ringstore::cluster::{COORDINATOR, Message, Rules};
+use ringstore::config::ServerConfig;
 use ringstore::log::{Incarnation, NodeId};
 use ringstore::time::{Duration, Time};
 
@@ -138,6 +139,7 @@ impl World {
             timing: plan.timing,
             strict_reads: plan.strict_reads,
             read_stall: plan.read_stall,
+            stats: ringstore::stats::Shared::new(ServerConfig::default(), 1, START),
         };
         let network = Network::new(dice.split(), conditions);
         let mut world = Self {

@@ -1,20 +1,24 @@
-//! The running process: the machine's inputs and effects, the disk's queue, the writes of clients.
+//! The running process: the machine's inputs and effects, the data plane, the disk's queue, the writes of clients.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use ringstore::cluster::{
     Boot, Effect, Frame, Input, Mark, NodeRecord, Outcome as Forwarded, Replica, Report, WritePlace,
 };
+use ringstore::conn::ConnId;
 use ringstore::log::layout::file;
-use ringstore::log::{Epoch, Incarnation, LogIndex, NodeId, Position};
+use ringstore::log::{Epoch, FrameHeader, Incarnation, NodeId, Position};
+use ringstore::stats::Counters;
+use ringstore::store::{Reader, Region, StoreConfig, Walk, create};
 use ringstore::time::Time;
+use ringstore::writes::{Answer, Origin, Placed, Writes};
 
 use super::reads::Read;
 use super::{Arrival, File, Host, OpId, Out, Shared};
-use crate::data::{Data, Decision, answer};
+use crate::data::{Item, Items};
 use crate::disk::{Job, Refusal};
-use crate::linear::{Op, Outcome};
-use crate::request::{self, Key};
+use crate::linear::Op;
+use crate::request::{Key, key_bytes, outcome, write};
 
 /// Work for the disk, in order, one at a time.
 enum Work {
@@ -24,17 +28,14 @@ enum Work {
     Truncate { to: Mark },
 }
 
-/// A write of a client of this server, evaluated here.
-struct Own {
-    index: LogIndex,
-    op: OpId,
-    outcome: Outcome,
-}
-
 /// See the module.
 pub struct Process {
     pub(super) machine: Replica,
-    pub(super) data: Data,
+    /// The real write path over the real store.
+    pub(super) writes: Writes,
+    pub(super) reader: Reader,
+    /// Frames that are in the log and not applied, by position: what the checks are told of commits.
+    unapplied: BTreeMap<u64, Frame>,
     pub node: NodeId,
     pub incarnation: Incarnation,
     queue: VecDeque<Work>,
@@ -42,38 +43,42 @@ pub struct Process {
     /// Where the log ends on the disk, written or synced.
     written: Position,
     durable: Position,
-    /// Prepared, in the order of their entries.
-    own: VecDeque<Own>,
-    /// Sent on to the leader, by number.
-    forwards: BTreeMap<u64, (OpId, Op)>,
-    /// Asked for and without a number yet.
-    asked: Option<(OpId, Op)>,
-    /// What the entries wrote that were applied here.
-    values: BTreeMap<u64, Option<Vec<u8>>>,
+    counters: Counters,
     pub(super) reads: BTreeMap<u64, Read>,
     pub(super) tickets: u64,
     inputs: VecDeque<Input>,
 }
 
 impl Process {
-    pub(super) fn start(now: Time, boot: Boot, frames: Vec<Frame>) -> (Self, Vec<Effect>) {
+    /// The frame is in the log.
+    fn on_append(&mut self, frame: &Frame) {
+        self.writes.on_append(frame);
+        if frame.end() > self.writes.applied().position {
+            self.unapplied.insert(frame.position().0, frame.clone());
+        }
+    }
+
+    pub(super) fn start(now: Time, boot: Boot, frames: Vec<Frame>, hash_seed: u64) -> (Self, Vec<Effect>) {
         let (node, incarnation) = (boot.record.node, Incarnation(boot.record.incarnation.0 + 1));
         let end = boot.end.position;
         let mut effects = Vec::new();
         let machine = Replica::start(now, boot, &mut effects);
+        let (mut writes, reader) = store(hash_seed);
+        writes.join(node, incarnation);
+        frames.iter().for_each(|frame| writes.on_append(frame));
+        writes.on_durable(end);
         let process = Self {
             machine,
-            data: Data::recovered(frames),
+            writes,
+            reader,
+            unapplied: frames.into_iter().map(|frame| (frame.position().0, frame)).collect(),
             node,
             incarnation,
             queue: VecDeque::new(),
             in_flight: None,
             written: end,
             durable: end,
-            own: VecDeque::new(),
-            forwards: BTreeMap::new(),
-            asked: None,
-            values: BTreeMap::new(),
+            counters: Counters::default(),
             reads: BTreeMap::new(),
             tickets: 0,
             inputs: VecDeque::new(),
@@ -83,13 +88,28 @@ impl Process {
 
     /// The clients' operations that have no answer.
     pub(super) fn waiting(self) -> Vec<OpId> {
-        let own = self.own.into_iter().map(|own| own.op);
-        let forwarded = self.forwards.into_values().chain(self.asked).map(|(op, _)| op);
-        own.chain(forwarded).chain(self.reads.into_values().map(|read| read.op)).collect()
+        let writes = self.writes.clients().map(|origin| op_of(&origin));
+        writes.chain(self.reads.values().map(|read| read.op)).collect()
     }
 
-    pub const fn data(&self) -> &Data {
-        &self.data
+    /// Up to where its store holds the log.
+    pub fn applied(&self) -> Mark {
+        self.writes.applied()
+    }
+
+    /// Everything in its store.
+    pub fn items(&self) -> Items {
+        let (mut items, mut walk) = (Items::new(), Walk::default());
+        while self.writes.store().walk(&mut walk, usize::MAX, |item| {
+            items.insert(item.key.to_vec(), Item::of(&item));
+        }) {}
+        items
+    }
+
+    /// What must hold of its store and its write path; walks everything.
+    pub fn check_invariants(&self) {
+        self.writes.check_invariants();
+        self.writes.store().check_invariants();
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -133,7 +153,7 @@ impl Host {
                 self.input(now, input, &mut outs, shared);
             }
             Arrival::Asked(op, key, Op::Get) => self.begin_read(now, op, key, &mut outs, shared),
-            Arrival::Asked(op, key, what) => self.begin_write(now, op, key, what, &mut outs, shared),
+            Arrival::Asked(op, key, what) => self.begin_write(now, op, key, &what, &mut outs, shared),
             Arrival::Resign => self.input(now, Input::Resign, &mut outs, shared),
         }
         self.pump_disk(now);
@@ -143,6 +163,15 @@ impl Host {
     /// Time has passed.
     pub fn tick(&mut self, now: Time, shared: &mut Shared) -> Vec<Out> {
         let mut outs = Vec::new();
+        let local = self.clock.read(now);
+        if let Some(process) = &mut self.process {
+            let may_propose = process.machine.write_place() == Ok(WritePlace::Here);
+            process.writes.maintain_replica(local, may_propose);
+            let Process { writes, inputs, counters, .. } = process;
+            writes.evaluate_held(local, &shared.stats, counters, |origin, reply| {
+                inputs.push_back(Input::ForwardAnswered { origin, reply });
+            });
+        }
         self.input(now, Input::Ticked, &mut outs, shared);
         self.pump_disk(now);
         outs
@@ -155,11 +184,12 @@ impl Host {
         process.inputs.push_back(input);
         while let Some(process) = &mut self.process {
             // what the write path has evaluated is in the log before anything else happens
-            let turn = process.data.finish_turn().map(|bytes| Input::FrameBuilt { bytes });
-            let Some(input) = turn.or_else(|| process.inputs.pop_front()) else { return };
-            if let Input::FrameBuilt { bytes } = &input {
-                process.data.append(Frame::built(bytes.clone()));
+            let mut frames = Vec::new();
+            process.writes.end_turn(&mut frames);
+            for frame in frames.into_iter().rev() {
+                process.inputs.push_front(Input::FrameBuilt { bytes: frame.bytes });
             }
+            let Some(input) = process.inputs.pop_front() else { return };
             let mut effects = Vec::new();
             process.machine.step(local, input, &mut effects);
             process.machine.check_invariants();
@@ -202,61 +232,57 @@ impl Host {
             }
             Effect::Send { message } => outs.push(Out::Send(message)),
             Effect::Append { frame, cut } => {
-                process.data.append(frame.clone());
+                process.on_append(&frame);
                 // group commit: what has not begun to be synced is synced together with this
                 process.queue.pop_back_if(|work| matches!(work, Work::Sync { cut: of, .. } if *of == cut));
                 process.queue.push_back(Work::Append { frame, cut });
             }
             Effect::Truncate { to, cut } => {
                 shared.trace.line(now, &name, || format!("cuts its log to {:?} (cut {cut})", to.index));
-                shared.checks.on_truncate(process.node, process.data.applied(), to);
-                process.data.truncate(to);
+                shared.checks.on_truncate(process.node, process.writes.applied(), to);
+                let mut unknown = Vec::new();
+                process.writes.truncate(to, &mut unknown);
+                process.unapplied.split_off(&to.position.0);
                 process.queue.push_back(Work::Truncate { to });
-                hang_up_own(process, outs);
+                hang_up(&unknown, outs);
                 self.wake_reads(now, outs);
             }
             Effect::LockKeys { frame } => {
-                process.data.append(frame.clone());
-                process.data.lock(&frame);
+                process.on_append(&frame);
+                process.writes.lock_keys(&frame);
             }
             Effect::Commit { upto } => self.commit(now, upto, outs, shared),
             Effect::BecameLeader { epoch, end, time } => {
                 shared.trace.line(now, &name, || format!("leads in epoch {}", epoch.0));
                 shared.checks.on_lead(process.node, process.incarnation, epoch);
-                process.data.lead(epoch, end, time);
+                process.writes.lead(epoch, end, time);
             }
             Effect::SteppedDown => {
                 shared.trace.line(now, &name, || "leads no more".into());
-                process.data.step_down();
-                hang_up_own(process, outs);
+                let mut unknown = Vec::new();
+                process.writes.step_down(&mut unknown);
+                hang_up(&unknown, outs);
             }
             Effect::Forwarded { origin, request } => {
-                let (key, op) = request::decode(&request);
-                let (local, durable) = (self.clock.read(now), self.running().durable);
-                let process = self.running();
-                if let Decision::Unchanged(outcome) = process.data.write(local, durable, Some(origin), key, &op) {
-                    let reply = request::encode_answer(&outcome);
-                    process.inputs.push_back(Input::ForwardAnswered { origin, reply });
+                let local = self.clock.read(now);
+                let Process { writes, inputs, counters, .. } = self.running();
+                if let Some(reply) = writes.evaluate_forwarded(local, origin, request, &shared.stats, counters) {
+                    inputs.push_back(Input::ForwardAnswered { origin, reply });
                 }
             }
-            Effect::ForwardTaken { number } => {
-                let asked = process.asked.take().expect("a write was asked for");
-                process.forwards.insert(number, asked);
-            }
-            Effect::ForwardDone { number, outcome } => {
-                let (op, what) = process.forwards.remove(&number).expect("a write of this number is under way");
-                let outcome = match outcome {
-                    Forwarded::Answered { reply } => request::decode_answer(&reply),
-                    Forwarded::Committed { index } => {
-                        answer(&what, process.values.get(&index.0).expect("it is applied").as_deref())
-                    }
-                };
-                outs.push(Out::Answer(op, outcome));
+            Effect::ForwardTaken { number } => process.writes.forward_taken(number),
+            // answered when its entry was applied
+            Effect::ForwardDone { outcome: Forwarded::Committed { .. }, .. } => {}
+            Effect::ForwardDone { number, outcome: Forwarded::Answered { reply } } => {
+                let mut answers = Vec::new();
+                process.writes.forward_answered(number, reply, &mut answers);
+                answer(&answers, outs);
             }
             Effect::ReadAllowed { ticket, deadline } => self.read_allowed(ticket, deadline, outs),
             Effect::ReadRefused { ticket, .. } => self.read_refused(ticket, outs),
             Effect::ReadLog { node, from, bytes } => {
-                let frames = process.data.read_log(from.position, bytes);
+                let frames = read_log(self.disk.read(&File::Log), from.position, bytes);
+                let process = self.running();
                 process.inputs.push_back(Input::LogRead { node, from, frames });
             }
             Effect::Watch { member } => outs.push(Out::Watch(member)),
@@ -275,32 +301,35 @@ impl Host {
 
     fn commit(&mut self, now: Time, upto: Mark, outs: &mut Vec<Out>, shared: &mut Shared) {
         let process = self.running();
-        shared.checks.on_commit(process.node, process.data.unapplied(upto.position));
-        let values = &mut process.values;
-        process.data.commit(upto, |applied| drop(values.insert(applied.index.0, applied.value)));
-        let digest = process.data.digest();
+        let left = process.unapplied.split_off(&upto.position.0);
+        let applied = std::mem::replace(&mut process.unapplied, left);
+        shared.checks.on_commit(process.node, applied.values());
+        let mut answers = Vec::new();
+        let digest = process.writes.commit(upto, &mut answers).expect("the store is large enough");
+        answer(&answers, outs);
+        // there is always room, so that everything is applied at once
+        let digest = digest.expect("all is applied");
         shared.checks.on_applied(process.node, digest);
         process.inputs.push_back(Input::Applied { digest });
-        while let Some(own) = process.own.pop_front_if(|own| own.index <= upto.index) {
-            outs.push(Out::Answer(own.op, own.outcome));
-        }
         self.on_applied(upto.position);
         self.wake_reads(now, outs);
     }
 
-    fn begin_write(&mut self, now: Time, op: OpId, key: Key, what: Op, outs: &mut Vec<Out>, shared: &mut Shared) {
+    fn begin_write(&mut self, now: Time, op: OpId, key: Key, what: &Op, outs: &mut Vec<Out>, shared: &mut Shared) {
         let (local, direct) = (self.clock.read(now), shared.dice.chance(0.8));
         let Some(process) = &mut self.process else { return };
         let place = match process.machine.write_place() {
             Ok(place) => place,
             Err(_) => return outs.push(Out::Refuse(op)),
         };
-        if place == WritePlace::Here && process.data.leads() && direct {
-            let durable = process.durable;
-            match process.data.write(local, durable, None, key, &what) {
-                Decision::Change(index, outcome) => process.own.push_back(Own { index, op, outcome }),
+        let key = key_bytes(key);
+        if place == WritePlace::Here && process.writes.leads() && direct {
+            let write = write(&key, what);
+            match process.writes.place(local, &write, origin_of(op), &shared.stats, &mut process.counters) {
+                Placed::Prepared => {}
                 // a read in disguise: the machine's own way for such answers knows what it takes
-                Decision::Unchanged(_) => return self.forward(now, op, key, what, outs, shared),
+                Placed::Unchanged => return self.forward(now, op, &key, what, outs, shared),
+                Placed::Answered(_) => unreachable!("no client asks for this server alone"),
             }
             // some turns gather more than one write
             if shared.dice.chance(0.7) {
@@ -308,15 +337,14 @@ impl Host {
             }
             return;
         }
-        self.forward(now, op, key, what, outs, shared);
+        self.forward(now, op, &key, what, outs, shared);
     }
 
-    fn forward(&mut self, now: Time, op: OpId, key: Key, what: Op, outs: &mut Vec<Out>, shared: &mut Shared) {
-        let request = request::encode(key, &what);
-        self.running().asked = Some((op, what));
+    fn forward(&mut self, now: Time, op: OpId, key: &[u8], what: &Op, outs: &mut Vec<Out>, shared: &mut Shared) {
+        let request = self.running().writes.forward(&write(key, what), origin_of(op));
         self.input(now, Input::ForwardAsked { request }, outs, shared);
-        if let Some((op, _)) = self.process.as_mut().and_then(|process| process.asked.take()) {
-            outs.push(Out::Refuse(op));
+        if let Some(origin) = self.process.as_mut().and_then(|process| process.writes.forward_refused()) {
+            outs.push(Out::Refuse(op_of(&origin)));
         }
     }
 
@@ -370,6 +398,7 @@ impl Host {
             (Work::Sync { upto, cut }, Ok(())) => {
                 // the file as it was when the sync began, and nothing was written since
                 process.durable = process.written;
+                process.writes.on_durable(process.durable);
                 self.input(now, Input::Persisted { upto, cut }, &mut outs, shared);
             }
         }
@@ -378,7 +407,53 @@ impl Host {
     }
 }
 
-/// The writes of this server's own clients that are prepared may be committed by another leader, or never.
-fn hang_up_own(process: &mut Process, outs: &mut Vec<Out>) {
-    outs.extend(process.own.drain(..).map(|own| Out::Hangup(own.op)));
+/// What these clients' writes have prepared may be committed by another leader, or never.
+fn hang_up(unknown: &[Origin], outs: &mut Vec<Out>) {
+    outs.extend(unknown.iter().map(|origin| Out::Hangup(op_of(origin))));
+}
+
+fn answer(answers: &[Answer], outs: &mut Vec<Out>) {
+    outs.extend(answers.iter().map(|answer| Out::Answer(op_of(&answer.origin), outcome(&answer.reply))));
+}
+
+/// A client's operation stands where its connection would.
+const fn origin_of(op: OpId) -> Origin {
+    Origin { shard: 0, conn: ConnId(op as u32), generation: 0, noreply: false, bytes: 0 }
+}
+
+const fn op_of(origin: &Origin) -> OpId {
+    origin.conn.0 as OpId
+}
+
+/// An empty store of the smallest size, and the write path over it.
+fn store(hash_seed: u64) -> (Writes, Reader) {
+    let (writer, mut readers) = create(StoreConfig {
+        memory_bytes: 4 << 20,
+        address_bytes: 4 << 20,
+        evict: false,
+        item_bytes_max: 1 << 20,
+        hash_seed,
+        readers: 1,
+        region: &mut Region::heap,
+    })
+    .expect("the heap has room");
+    (Writes::new(writer, true), readers.pop().expect("one was asked for"))
+}
+
+/// Frames of a log file from `from` on, of about so many bytes; nothing when no frame begins there.
+fn read_log(log: &[u8], from: Position, bytes: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut rest = log.get(file::BYTES + from.0 as usize..).unwrap_or_default();
+    let mut taken = 0;
+    while taken <= bytes
+        && let Ok(header) = FrameHeader::decode(rest)
+        && let Some(whole) = rest.get(..header.frame_bytes())
+        && let Ok(frame) = Frame::parse(whole.to_vec())
+        && frame.position().0 == from.0 + taken as u64
+    {
+        taken += whole.len();
+        rest = &rest[whole.len()..];
+        frames.push(frame);
+    }
+    frames
 }

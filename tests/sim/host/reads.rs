@@ -4,8 +4,7 @@
 use ringstore::cluster::{Input, ReadStep, read_order};
 use ringstore::time::Time;
 
-use super::{Host, OpId, Out, Shared};
-use crate::data::Item;
+use super::{Host, OpId, Out, Process, Shared};
 use crate::linear::Outcome;
 use crate::request::{Key, key_bytes};
 
@@ -18,7 +17,9 @@ pub struct Read {
     key: Vec<u8>,
     /// The next step.
     step: usize,
-    value: Option<Item>,
+    /// The first half of the first step: nothing had locked the key.
+    unlocked: bool,
+    value: Option<(Vec<u8>, u64)>,
     deadline: Time,
     clock: Time,
     state: State,
@@ -38,8 +39,8 @@ impl Host {
         let Some(process) = &mut self.process else { return };
         process.tickets += 1;
         let (ticket, state) = (process.tickets, if shared.strict_reads { State::Asked } else { State::Steps });
-        let (value, deadline, clock) = (None, Time(0), Time(0));
-        process.reads.insert(ticket, Read { op, key: key_bytes(key), step: 0, value, deadline, clock, state });
+        let (key, unlocked, value, deadline, clock) = (key_bytes(key), false, None, Time(0), Time(0));
+        process.reads.insert(ticket, Read { op, key, step: 0, unlocked, value, deadline, clock, state });
         if shared.strict_reads {
             self.input(now, Input::ReadAsked { ticket }, outs, shared);
         } else {
@@ -54,11 +55,26 @@ impl Host {
         let Some(read) = process.reads.get_mut(&ticket).filter(|read| read.state == State::Steps) else { return };
         let order = read_order(shared.rules);
         match order[read.step] {
-            ReadStep::Value if process.data.is_locked(&read.key) => {
-                read.state = State::Locked;
-                return;
+            ReadStep::Value if !read.unlocked => {
+                if process.reader.is_locked(process.reader.hash(&read.key)) {
+                    read.state = State::Locked;
+                    return;
+                }
+                read.unlocked = true;
+                // the thread may be stopped between lock and value
+                let long = shared.dice.chance(shared.read_stall);
+                let gap = if long { shared.dice.between(1_000_000, STALL_MAX / 50) } else { 0 };
+                if gap > 0 {
+                    return outs.push(Out::ReadStep(ticket, gap));
+                }
+                return self.read_step(now, ticket, outs, shared);
             }
-            ReadStep::Value => read.value = process.data.items().get(&read.key).cloned(),
+            ReadStep::Value => {
+                let seconds = process.writes.leader_time(local).seconds();
+                let item = process.reader.get(process.reader.hash(&read.key), &read.key, seconds);
+                read.value = item.map(|item| (item.value.to_vec(), item.cas));
+                process.reader.quiesce();
+            }
             // in strict mode the deadline came with the permission
             ReadStep::Deadline if shared.strict_reads => {}
             ReadStep::Deadline => read.deadline = process.machine.read_deadline().unwrap_or(Time(0)),
@@ -67,7 +83,7 @@ impl Host {
         read.step += 1;
         let both = order[..read.step].contains(&ReadStep::Clock) && order[..read.step].contains(&ReadStep::Deadline);
         if both && read.clock >= read.deadline {
-            (read.step, read.state) = (0, State::Asked);
+            (read.step, read.unlocked, read.state) = (0, false, State::Asked);
             return self.input(now, Input::ReadAsked { ticket }, outs, shared);
         }
         if read.step < order.len() {
@@ -80,7 +96,7 @@ impl Host {
         }
         let read = process.reads.remove(&ticket).expect("it is there");
         let outcome = match read.value {
-            Some(Item { value, cas }) => Outcome::Value { value, cas },
+            Some((value, cas)) => Outcome::Value { value, cas },
             None => Outcome::Miss,
         };
         outs.push(Out::Answer(read.op, outcome));
@@ -88,7 +104,7 @@ impl Host {
 
     pub(super) fn read_allowed(&mut self, ticket: u64, deadline: Time, outs: &mut Vec<Out>) {
         if let Some(read) = self.running().reads.get_mut(&ticket) {
-            (read.step, read.state, read.deadline) = (0, State::Steps, deadline);
+            (read.step, read.unlocked, read.state, read.deadline) = (0, false, State::Steps, deadline);
             outs.push(Out::ReadStep(ticket, 0));
         }
     }
@@ -101,9 +117,9 @@ impl Host {
 
     /// Keys were unlocked.
     pub(super) fn wake_reads(&mut self, _now: Time, outs: &mut Vec<Out>) {
-        let process = self.running();
-        for (&ticket, read) in &mut process.reads {
-            if read.state == State::Locked && !process.data.is_locked(&read.key) {
+        let Process { reads, reader, .. } = self.running();
+        for (&ticket, read) in reads {
+            if read.state == State::Locked && !reader.is_locked(reader.hash(&read.key)) {
                 read.state = State::Steps;
                 outs.push(Out::ReadStep(ticket, 0));
             }
