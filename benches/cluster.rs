@@ -35,6 +35,7 @@ impl Cluster {
             leader_incarnation: Incarnation(1),
             members: (1..=SERVERS).map(member).collect(),
             min_insync: 2,
+            forced: Epoch(0),
         };
         let mut cluster = Self {
             now: Time(1_000_000_000),
@@ -56,6 +57,7 @@ impl Cluster {
                 end: Mark::default(),
                 last_time: Time(0),
                 applied: Mark::default(),
+                consistent: Mark::default(),
                 doubt: Doubt::None,
                 timing: Timing::default(),
                 strict_reads: false,

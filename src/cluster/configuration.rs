@@ -30,6 +30,9 @@ pub struct Configuration {
     pub members: Vec<Member>,
     /// With fewer members client writes are refused (R10).
     pub min_insync: u8,
+    /// The newest epoch whose leader an operator has forced although it may lack what was acknowledged
+    /// (`--unsafe-recover`, D3); 0 when nobody ever did.
+    pub forced: Epoch,
 }
 
 impl Configuration {
@@ -55,6 +58,9 @@ impl Configuration {
     pub fn fault(&self) -> Option<&'static str> {
         if self.epoch.0 == 0 || self.leader_incarnation.0 == 0 {
             return Some("epochs and incarnations begin with 1");
+        }
+        if self.forced > self.epoch {
+            return Some("forced in an epoch to come");
         }
         if self.members.len() > config::CLUSTER_MEMBERS_MAX {
             return Some("too many members");
@@ -104,6 +110,23 @@ impl Mark {
     }
 }
 
+/// Why a server's log or data may not be what the cluster was told it is. Part of its record, because whoever cuts a damaged
+/// log forgets by that why it is short. Invariant: the later ones say all that the earlier ones say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// It is.
+    #[default]
+    None,
+    /// A tail that had been acked may be gone (D2), or was cut where it may have been acked.
+    Tail,
+    /// Below a watermark something was wrong; the log was cut there (D1).
+    Corruption,
+    /// The data came in a snapshot and is exact only when more of the log is applied.
+    Snapshot,
+    /// The data differs from the leader's, or is being replaced: only a snapshot of the leader's makes it good.
+    Data,
+}
+
 /// What a server keeps on its disk besides log and keystore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
@@ -113,13 +136,15 @@ pub struct NodeRecord {
     pub incarnation: Incarnation,
     /// The newest configuration it adopted; nothing before the first.
     pub configuration: Option<Configuration>,
+    /// Taken back when it has all that a leader of the cluster calls committed.
+    pub doubt: Doubt,
 }
 
 impl NodeRecord {
     /// Of a server that has never run.
     #[must_use]
     pub const fn new(node: NodeId) -> Self {
-        Self { node, incarnation: Incarnation(0), configuration: None }
+        Self { node, incarnation: Incarnation(0), configuration: None, doubt: Doubt::None }
     }
 
     /// The epoch it adopted, 0 before the first.

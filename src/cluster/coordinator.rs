@@ -256,6 +256,7 @@ impl Coordinator {
                 leader_incarnation: incarnation,
                 members: vec![member],
                 min_insync: self.min_insync,
+                forced: Epoch(0),
             };
             self.persist(configuration, effects);
         }

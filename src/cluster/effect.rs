@@ -1,6 +1,6 @@
 //! What a server's cluster machine is told and what it tells its surroundings to do.
 
-use super::configuration::{Epoch, Incarnation, LogIndex, Mark, Member, NodeId, NodeRecord, Position};
+use super::configuration::{Doubt, Epoch, Incarnation, LogIndex, Mark, Member, NodeId, NodeRecord, Position};
 use super::frame::Frame;
 use super::history::EpochStart;
 use super::lease::Timing;
@@ -24,7 +24,12 @@ pub struct Boot {
     pub last_time: Time,
     /// How far the store is: what a snapshot held, 0 without one. Entries of the log above are not applied.
     pub applied: Mark,
-    /// What may be missing.
+    /// A snapshot's data is exact from here on; not beyond `applied` when it was made at rest.
+    pub consistent: Mark,
+    /// What was found to be wrong at this start; what the record remembers need not be said again. `Tail` when the machine
+    /// went down without a sync of what was acked (`--fsync interval` and `never`), and wherever a tail was cut that may
+    /// have been acked. A log that was found damaged is cut on the disk only on `Truncate`, which comes when the record
+    /// that says so is durable.
     pub doubt: Doubt,
     /// Times and bounds.
     pub timing: Timing,
@@ -34,15 +39,39 @@ pub struct Boot {
     pub rules: Rules,
 }
 
-/// Why a log may lack what was acked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// It lacks nothing.
-    None,
-    /// The machine went down without a sync of its tail (D2).
-    Tail,
-    /// Below a watermark something was wrong; the log was cut there (D1).
-    Corruption,
+/// What makes a snapshot more than its items: the stream begins with where its log goes on and ends with where it is exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The sender's commit when it began: the log goes on from here.
+    pub start: Mark,
+    /// The sender's commit when it ended. Items were read while entries between the two were applied, and an entry is a
+    /// result, so that the data is exact when all entries up to here have been applied to it once more.
+    pub consistent: Mark,
+    /// Where each epoch up to `start` begins.
+    pub history: Vec<EpochStart>,
+    /// The newest leader's time at `start`.
+    pub last_time: Time,
+}
+
+impl Snapshot {
+    /// What is wrong with it, if anything: what a correct sender never says.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        let Self { start, consistent, history, .. } = self;
+        let grows = |a: &EpochStart, b: &EpochStart| {
+            a.epoch < b.epoch && a.first_index < b.first_index && a.position < b.position
+        };
+        if consistent.position < start.position || !history.is_sorted_by(grows) {
+            return Some("a snapshot that goes back");
+        }
+        let whole = match history.last() {
+            Some(last) => {
+                last.epoch == start.epoch && last.position < start.position && last.first_index <= start.index
+            }
+            None => *start == Mark::default(),
+        };
+        if whole { start.fault() } else { Some("a history that is not the log's") }
+    }
 }
 
 /// Something that has happened.
@@ -126,6 +155,28 @@ pub enum Input {
         from: Mark,
         /// The frames.
         frames: Vec<Frame>,
+    },
+    /// A server opened a stream to this one, and this was the first in it.
+    SnapshotOffered {
+        /// The `offer` of the sender's `SendSnapshot`.
+        message: Message,
+    },
+    /// All of the stream came and is on the disk: the keystore, and a log that begins at its start and is empty.
+    SnapshotInstalled {
+        /// What it is.
+        snapshot: Snapshot,
+    },
+    /// The stream that was taken broke off.
+    SnapshotLost,
+    /// The stream of `SendSnapshot` was taken to its end and is installed there.
+    SnapshotSent {
+        /// To whom.
+        node: NodeId,
+    },
+    /// It was not taken, or broke off.
+    SnapshotFailed {
+        /// To whom.
+        node: NodeId,
     },
 }
 
@@ -221,6 +272,23 @@ pub enum Effect {
         /// About how many bytes.
         bytes: usize,
     },
+    /// Open a stream to the offer's destination and send it the data: `offer`, then `start`, `history` and the newest
+    /// leader's time at `start`, then all items while entries go on being applied, then how far they are applied at the end.
+    /// The log from `start` on is kept meanwhile. Then say `SnapshotSent` or `SnapshotFailed`. It never keeps the loop
+    /// from its other work.
+    SendSnapshot {
+        /// To whom, in the name of which epoch.
+        offer: Message,
+        /// Where the log stands that is applied now.
+        start: Mark,
+        /// Where each epoch up to there begins.
+        history: Vec<EpochStart>,
+    },
+    /// The stream that was offered is what this server needs: drop data, locks, log and any other such stream, install
+    /// what comes, then say `SnapshotInstalled`, or `SnapshotLost`.
+    TakeSnapshot,
+    /// It is not: close it.
+    RefuseSnapshot,
     /// Open a lifeline to this server.
     Watch {
         /// The server.
@@ -243,6 +311,8 @@ pub enum Outcome {
         /// As the leader's write path put it.
         reply: Vec<u8>,
     },
+    /// Nobody knows: what this server had came from a snapshot since, and the log that would say it is not here.
+    Unknown,
 }
 
 /// What an operator should know.
@@ -277,9 +347,18 @@ pub enum Report {
         /// The silent one.
         node: NodeId,
     },
-    /// The log holds what this learner needs no more.
+    /// The log holds what this server needs no more.
     NeedsSnapshot {
-        /// The learner.
+        /// The server.
         node: NodeId,
     },
+    /// This server's log or data is doubted from now on.
+    Doubted {
+        /// Why.
+        doubt: Doubt,
+    },
+    /// It has all that is committed again.
+    Trusted,
+    /// An operator made this server lead, and it has dropped its data for a snapshot that has not come.
+    CannotLead,
 }

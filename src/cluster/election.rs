@@ -88,6 +88,7 @@ mod tests {
             leader_incarnation: Incarnation(1),
             members: [1, 2, 3].map(member).to_vec(),
             min_insync: 2,
+            forced: Epoch(0),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A follower: a member whose ack is needed. Reads under the leader's lease, and may be asked to take over.
 
-use super::configuration::{COORDINATOR, NodeId};
-use super::effect::{Effect, Report};
+use super::configuration::{COORDINATOR, Doubt, NodeId};
+use super::effect::Effect;
 use super::message::{Append, Body, Digest};
 use super::receiver::Receiver;
 use super::rules::Rule;
@@ -14,15 +14,11 @@ pub struct Follower {
     pub receiver: Receiver,
     /// Since when the right to read counts: the newest own send time that came back, and D from there.
     lease: Option<Time>,
-    /// The leader's digest that is to be compared when the own store is there.
-    expected: Option<Digest>,
-    /// This server's data is not the leader's.
-    differs: bool,
 }
 
 impl Follower {
     pub const fn new(leader: NodeId) -> Self {
-        Self { receiver: Receiver::new(leader), lease: None, expected: None, differs: false }
+        Self { receiver: Receiver::new(leader), lease: None }
     }
 
     pub fn on_append(&mut self, now: Time, append: &Append, server: &mut Server, effects: &mut Vec<Effect>) {
@@ -30,14 +26,25 @@ impl Follower {
         // R19: from the own send time that came back; a beacon alone says nothing about how long it was under way
         let since = if server.rules.hold(Rule::R19) { append.echo } else { Some(now) };
         self.lease = self.lease.max(since);
-        if append.digest.is_some() {
-            self.expected = append.digest;
-            self.compare(server, effects);
+        let agreed = self.receiver.agrees_up_to(append.commit);
+        server.compare_log(append.commit, agreed, effects);
+        if let Some(digest) = append.digest {
+            self.compare_data(digest, server, effects);
         }
-        // D1: what it may have lost it has got again once it holds all that this epoch's leader calls committed
-        let complete = self.receiver.agrees_up_to(append.commit) && server.journal.durable() >= append.commit;
-        if complete && server.journal.commit().epoch == server.epoch() {
-            server.doubtful = false;
+    }
+
+    fn compare_data(&self, digest: Digest, server: &mut Server, effects: &mut Vec<Effect>) {
+        let doubt = server.doubt;
+        server.expect_digest(digest, effects);
+        if server.doubt > doubt {
+            self.leave(server, effects);
+        }
+    }
+
+    /// Who holds other data than its leader, or none, is no use as a member: it gets a snapshot when it is none.
+    fn leave(&self, server: &Server, effects: &mut Vec<Effect>) {
+        if server.doubt == Doubt::Data {
+            server.send(self.receiver.leader, Body::Leaving, effects);
         }
     }
 
@@ -46,7 +53,11 @@ impl Follower {
         let commit = server.journal.commit();
         // R15: only when the entry that opened this epoch is committed here is everything before it
         let admitted = commit.epoch == server.epoch() && server.journal.is_settled();
-        if self.differs || server.strict_reads || (!admitted && server.rules.hold(Rule::R15Reads)) {
+        if server.doubt == Doubt::Data
+            || !server.is_exact()
+            || server.strict_reads
+            || (!admitted && server.rules.hold(Rule::R15Reads))
+        {
             return None;
         }
         self.lease.map(|since| since.after(server.timing.lease))
@@ -57,33 +68,23 @@ impl Follower {
         let left = server.promise.left(now);
         // R16: the leader may read on this promise until it has ended
         let promise_left = if server.rules.hold(Rule::R16) { left } else { Duration(0) };
+        // who holds wrong data, or none, never leads; its log still says how far others should be
+        let promise_left = if server.doubt == Doubt::Data { server.timing.promise(server.rules) } else { promise_left };
         server.withdrawn |= promise_left.0 == 0;
-        let (end, doubtful) = (server.journal.end(), server.doubtful);
+        let (end, doubtful) = (server.journal.end(), server.is_doubtful());
         server.send(COORDINATOR, Body::CandidateAnswer { end, promise_left, doubtful }, effects);
     }
 
-    pub fn on_applied(&mut self, server: &Server, effects: &mut Vec<Effect>) {
-        self.compare(server, effects);
-    }
-
-    /// Replicas hold the same at the same position, or one of them is wrong.
-    fn compare(&mut self, server: &Server, effects: &mut Vec<Effect>) {
-        let Some(expected) = self.expected else { return };
-        let Some(own) = server.digests.iter().find(|own| own.position == expected.position) else { return };
-        self.expected = None;
-        if own.digest != expected.digest && !self.differs {
-            self.differs = true;
-            effects.push(Effect::Report(Report::DigestDiffers { position: own.position }));
-        }
-        if self.differs {
-            server.send(self.receiver.leader, Body::Leaving, effects);
+    pub fn on_applied(&self, digest: Digest, server: &mut Server, effects: &mut Vec<Effect>) {
+        let doubt = server.doubt;
+        server.on_applied(digest, effects);
+        if server.doubt > doubt {
+            self.leave(server, effects);
         }
     }
 
     pub fn on_ticked(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
         self.receiver.on_ticked(now, server, effects);
-        if self.differs {
-            server.send(self.receiver.leader, Body::Leaving, effects);
-        }
+        self.leave(server, effects);
     }
 }

@@ -82,6 +82,16 @@ impl Forwards {
         });
     }
 
+    /// The log was replaced by a snapshot: what was sent may be in that, and nothing here will ever say so (C2).
+    pub fn on_snapshot(&mut self, effects: &mut Vec<Effect>) {
+        self.pending.retain(|&number, pending| {
+            if pending.sent.is_some() {
+                effects.push(Effect::ForwardDone { number, outcome: Outcome::Unknown });
+            }
+            pending.sent.is_none()
+        });
+    }
+
     /// The leader says that a write changed nothing.
     pub fn on_answered(&mut self, number: u64, reply: Vec<u8>, effects: &mut Vec<Effect>) {
         if self.pending.remove(&number).is_some() {

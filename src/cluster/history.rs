@@ -47,6 +47,11 @@ impl History {
         self.end
     }
 
+    /// Where each epoch begins whose first frame is below `position`.
+    pub fn starts_below(&self, position: Position) -> impl Iterator<Item = &EpochStart> {
+        self.starts.iter().take_while(move |start| start.position < position)
+    }
+
     /// Where `epoch` begins, if the log has a frame of it.
     #[must_use]
     pub fn start_of(&self, epoch: Epoch) -> Option<EpochStart> {

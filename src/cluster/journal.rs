@@ -41,6 +41,12 @@ impl Journal {
         Self { history, tail, durable, commit: applied, recovered: end, last_time, cut: 0, refused: None }
     }
 
+    /// Of a snapshot that takes the place of this log: it is empty and begins at `start`. What was being written says
+    /// nothing any more.
+    pub fn replaced(&self, history: Vec<EpochStart>, start: Mark, last_time: Time) -> Self {
+        Self { cut: self.cut + 1, ..Self::new(history, start, start, last_time) }
+    }
+
     pub const fn history(&self) -> &History {
         &self.history
     }

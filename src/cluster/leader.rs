@@ -3,6 +3,7 @@
 
 mod members;
 mod serve;
+mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,6 +20,7 @@ use super::server::Server;
 use crate::config;
 use crate::log::{Entry, FrameBuilder, FrameStart};
 use crate::time::Time;
+use snapshot::Snapshots;
 
 /// See the module.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub struct Leader {
     reads: VecDeque<(u64, Time)>,
     intake: Intake,
     digest: Option<Digest>,
+    snapshots: Snapshots,
     ticked: Time,
 }
 
@@ -69,6 +72,7 @@ impl Leader {
             reads: VecDeque::new(),
             intake: Intake::default(),
             digest: None,
+            snapshots: Snapshots::default(),
             ticked: now,
         };
         match before {
@@ -99,7 +103,10 @@ impl Leader {
         self.echoes = same.echoes;
         self.left_out = same.left_out;
         (self.reads, self.digest, self.ticked) = (same.reads, same.digest, same.ticked);
-        for (node, progress) in same.peers {
+        self.snapshots = same.snapshots;
+        for (node, mut progress) in same.peers {
+            // whoever wanted to leave has left
+            progress.leaving &= configuration.has(node);
             let until = progress.granted.until();
             // R20: who is left out may read until its lease has run out, unless it is dead
             if !configuration.has(node) && until > now && !progress.dead && server.rules.hold(Rule::R20Waits) {
@@ -179,7 +186,7 @@ impl Leader {
     /// Sends what the tail holds and the window allows; from the disk what the tail holds no more.
     fn send_frames(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
         let progress = self.peers.get_mut(&node).expect("the caller knows it");
-        if self.resigned || progress.dead || progress.reading {
+        if self.resigned || progress.dead || progress.reading || self.snapshots.is_lost(node) {
             return;
         }
         let commit = server.journal.commit().position;
@@ -230,8 +237,7 @@ impl Leader {
             return;
         }
         if frames.is_empty() {
-            effects.push(Effect::Report(Report::NeedsSnapshot { node }));
-            return;
+            return self.on_log_too_short(now, node, from, server, effects);
         }
         let commit = server.journal.commit().position;
         for frame in frames {
@@ -258,6 +264,10 @@ impl Leader {
             progress.granted.release();
         }
         progress.withdrawn = ack.withdrawn;
+        if !self.heeds(now, node, &ack, server, effects) {
+            return self.advance(now, server, effects);
+        }
+        let progress = self.peers.get_mut(&node).expect("it was just heard");
         match ack.standing {
             Standing::Unknown { last } if progress.durable.is_none() => {
                 progress.next = server.journal.history().agree(last);
@@ -268,7 +278,7 @@ impl Leader {
                 progress.durable = progress.durable.max(Some(durable));
                 progress.end = progress.end.max(end);
             }
-            Standing::Unknown { .. } | Standing::Matched { .. } => {}
+            Standing::Unknown { .. } | Standing::Matched { .. } | Standing::Lost => {}
             Standing::Gap { last, of } if of >= progress.rewound => {
                 progress.rewound = now;
                 progress.next = server.journal.history().agree(last);
@@ -329,6 +339,8 @@ impl Leader {
             effects.push(Effect::Report(Report::Serving { epoch: self.epoch }));
         }
         if server.journal.commit().position >= self.no_op {
+            // all members hold all of this log, whatever was doubted
+            server.trust(effects);
             self.evaluate_own(now, server, effects);
         }
         // under load the next frame tells them; otherwise nothing would

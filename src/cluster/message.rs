@@ -52,6 +52,7 @@ impl Message {
             Body::Announce(configuration) => configuration.fault(),
             Body::Append(append) => append.fault(epoch),
             Body::Ack(ack) => ack.standing.fault(),
+            Body::SnapshotNeeded { from } => from.fault(),
             Body::Register { end, .. } | Body::HeartbeatAck { end, .. } | Body::CandidateAnswer { end, .. } => {
                 end.fault()
             }
@@ -92,7 +93,7 @@ impl Standing {
         match self {
             Self::Matched { durable, end } if durable > end => Some("more is durable than is there"),
             Self::Unknown { last } | Self::Gap { last, .. } => last.fault(),
-            Self::Matched { .. } => None,
+            Self::Matched { .. } | Self::Lost => None,
         }
     }
 }
@@ -179,6 +180,13 @@ pub enum Body {
     Leaving,
     /// Follower to leader: a client's write (C1).
     Forward(Forward),
+    /// Leader to learner: the log holds what you need no more.
+    SnapshotNeeded {
+        /// Where the learner would have to go on.
+        from: Mark,
+    },
+    /// The first in a stream that holds a snapshot, never a datagram.
+    SnapshotOffer,
     /// Leader to follower: the answer to a write that changed nothing.
     ForwardAnswer {
         /// The write's number.
@@ -242,6 +250,8 @@ pub enum Standing {
         /// Everything below is in its log.
         end: Position,
     },
+    /// Nothing that it has is to be trusted: it takes a snapshot and nothing else.
+    Lost,
     /// The append's `previous` did not fit; this may.
     Gap {
         /// The newest mark of its log that is not newer than `previous`.

@@ -37,9 +37,9 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use configuration::{COORDINATOR, Configuration, Mark, Member, NodeRecord};
+pub use configuration::{COORDINATOR, Configuration, Doubt, Mark, Member, NodeRecord};
 pub use coordinator::{Coordinator, CoordinatorBoot, CoordinatorEffect, CoordinatorInput};
-pub use effect::{Boot, Doubt, Effect, Input, Outcome, Report};
+pub use effect::{Boot, Effect, Input, Outcome, Report, Snapshot};
 pub use frame::Frame;
 pub use history::EpochStart;
 pub use lease::{ReadStep, Timing, read_order};

@@ -72,6 +72,7 @@ mod tests {
             leader_incarnation: Incarnation(1),
             members: members(&[1, 2, 3]),
             min_insync: 2,
+            forced: Epoch(0),
         }
     }
 

@@ -34,6 +34,9 @@ impl Receiver {
             server.promise.make(now, server.timing.promise(server.rules));
             self.promised = self.promised.max(Some(append.sent));
         }
+        if server.is_lost() {
+            return self.ack_standing(now, server, effects);
+        }
         let previous = append.previous;
         let fits = self.agreed.is_some_and(|agreed| previous.position <= agreed);
         if !fits && !server.journal.history().contains(previous) {
@@ -88,6 +91,7 @@ impl Receiver {
 
     pub fn standing(&self, server: &Server) -> Standing {
         match self.agreed {
+            _ if server.is_lost() => Standing::Lost,
             None => Standing::Unknown { last: server.journal.end() },
             Some(agreed) => Standing::Matched { durable: server.journal.durable().min(agreed), end: agreed },
         }

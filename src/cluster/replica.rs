@@ -1,8 +1,8 @@
 //! One server's part in the cluster: judges what comes (R7), adopts configurations, and is leader, follower or learner as they
 //! say. Owns the roles; each role's own rules stand in its file.
 
-use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, NodeId};
-use super::effect::{Boot, Effect, Input, Report};
+use super::configuration::{COORDINATOR, Configuration, Doubt, Epoch, Incarnation, NodeId};
+use super::effect::{Boot, Effect, Input, Report, Snapshot};
 use super::follower::Follower;
 use super::frame::Frame;
 use super::leader::Leader;
@@ -51,8 +51,6 @@ pub enum WritePlace {
 pub struct Replica {
     server: Server,
     role: Role,
-    /// Being made durable.
-    adopting: Option<Configuration>,
     registered: Option<Time>,
 }
 
@@ -60,9 +58,9 @@ impl Replica {
     /// A server that starts. Nothing is said before its new incarnation is durable.
     #[must_use]
     pub fn start(now: Time, boot: Boot, effects: &mut Vec<Effect>) -> Self {
-        let server = Server::new(now, boot);
-        effects.push(Effect::Persist { record: server.record() });
-        Self { server, role: Role::Starting, adopting: None, registered: None }
+        let mut server = Server::new(now, boot);
+        server.persist(effects);
+        Self { server, role: Role::Starting, registered: None }
     }
 
     /// Takes one input. Effects are to be carried out in their order, before the next input; a frame that the write path
@@ -70,11 +68,11 @@ impl Replica {
     pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::RecordPersisted { epoch } => self.on_record_persisted(now, epoch, effects),
-            _ if matches!(self.role, Role::Starting) => {
-                if let Input::ReadAsked { ticket } = input {
-                    effects.push(Effect::ReadRefused { ticket, leader: None });
-                }
-            }
+            _ if matches!(self.role, Role::Starting) => match input {
+                Input::ReadAsked { ticket } => effects.push(Effect::ReadRefused { ticket, leader: None }),
+                Input::SnapshotOffered { .. } => effects.push(Effect::RefuseSnapshot),
+                _ => {}
+            },
             Input::Received { message } => self.on_received(now, message, effects),
             Input::Ticked => self.on_ticked(now, effects),
             Input::FrameBuilt { bytes } => {
@@ -87,14 +85,14 @@ impl Replica {
                 }
             }
             Input::Refused { written, cut } => self.server.journal.on_refused(written, cut),
-            Input::Applied { digest } => {
-                self.server.remember_digest(digest);
-                match &mut self.role {
-                    Role::Leader(leader) => leader.on_applied(digest),
-                    Role::Follower(follower) => follower.on_applied(&self.server, effects),
-                    Role::Starting | Role::Outside | Role::Learner(_) => {}
+            Input::Applied { digest } => match &mut self.role {
+                Role::Leader(leader) => {
+                    self.server.on_applied(digest, effects);
+                    leader.on_applied(digest);
                 }
-            }
+                Role::Follower(follower) => follower.on_applied(digest, &mut self.server, effects),
+                Role::Starting | Role::Outside | Role::Learner(_) => self.server.on_applied(digest, effects),
+            },
             Input::LifelineEnded { node, incarnation } => self.on_lifeline(now, node, incarnation, true, effects),
             Input::LifelineLost { node, incarnation } => {
                 // R25: a reset or a refusal proves nothing
@@ -120,7 +118,40 @@ impl Replica {
                     leader.on_log_read(now, node, from, frames, &self.server, effects);
                 }
             }
+            Input::SnapshotOffered { message } => self.on_snapshot_offered(&message, effects),
+            Input::SnapshotInstalled { snapshot } => self.on_snapshot_installed(now, snapshot, effects),
+            Input::SnapshotLost => self.on_durable(now, effects),
+            Input::SnapshotSent { node } | Input::SnapshotFailed { node } => {
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.on_snapshot_ended(now, node, &self.server);
+                }
+            }
         }
+    }
+
+    /// Judged like a message (R7): a stream that was opened by another leader, or in another epoch, is not this server's.
+    fn on_snapshot_offered(&mut self, offer: &Message, effects: &mut Vec<Effect>) {
+        let (header, server) = (&offer.header, &self.server);
+        let here = header.destination == server.node && header.destination_incarnation == server.incarnation;
+        let now = header.cluster == server.cluster() && header.epoch == server.epoch() && self.is_leader(header);
+        let learns = matches!(self.role, Role::Learner(_)) && offer.body == Body::SnapshotOffer;
+        if here && now && learns {
+            Learner::on_offered(&mut self.server, effects);
+        } else {
+            effects.push(Effect::RefuseSnapshot);
+        }
+    }
+
+    fn on_snapshot_installed(&mut self, now: Time, snapshot: Snapshot, effects: &mut Vec<Effect>) {
+        assert!(self.server.dropped && snapshot.fault().is_none(), "what was taken is installed");
+        self.server.install(snapshot, effects);
+        // what was known of how the logs agree was about another log
+        let (leader, member) = match &self.role {
+            Role::Learner(learner) => (learner.receiver.leader, false),
+            Role::Follower(follower) => (follower.receiver.leader, true),
+            Role::Starting | Role::Outside | Role::Leader(_) => unreachable!("who has dropped its data follows"),
+        };
+        self.follow(now, leader, member, effects);
     }
 
     /// More of the own log is durable.
@@ -217,6 +248,9 @@ impl Replica {
                 }
                 follower.on_candidate_asked(now, server, effects);
             }
+            (Role::Learner(_), Body::SnapshotNeeded { from }) if of_leader => {
+                Learner::on_snapshot_needed(from, server, effects);
+            }
             (Role::Learner(learner), Body::CandidateAsked { .. }) if !server.rules.hold(Rule::R3) => {
                 Follower::new(learner.receiver.leader).on_candidate_asked(now, server, effects);
             }
@@ -246,28 +280,37 @@ impl Replica {
         if configuration.cluster != header.cluster || configuration.fault().is_some() {
             return;
         }
-        let newest = self.adopting.as_ref().map_or(self.server.epoch(), |adopting| adopting.epoch);
+        let newest = self.server.adopting.as_ref().map_or(self.server.epoch(), |adopting| adopting.epoch);
         if configuration.epoch < newest && header.source != COORDINATOR {
             return self.server.announce(header.source, effects);
         }
         // one at a time: what comes meanwhile comes again
-        if configuration.epoch <= newest || self.adopting.is_some() {
+        if configuration.epoch <= newest || self.server.adopting.is_some() {
             return;
         }
-        let mut record = self.server.record();
-        record.configuration = Some(configuration.clone());
-        self.adopting = Some(configuration);
-        effects.push(Effect::Persist { record });
+        let server = &mut self.server;
+        let leads = configuration.leader == server.node && configuration.leader_incarnation == server.incarnation;
+        if leads && server.dropped {
+            return effects.push(Effect::Report(Report::CannotLead));
+        }
+        let forced = server.configuration.as_ref().map_or(Epoch(0), |own| own.forced);
+        if configuration.forced > forced && !leads && server.journal.end().position.0 > 0 {
+            // D3: what is committed here may not be so there, and a committed entry is never cut off
+            server.doubt = Doubt::Data;
+        }
+        server.adopting = Some(configuration);
+        server.persist(effects);
     }
 
     fn on_record_persisted(&mut self, now: Time, epoch: Epoch, effects: &mut Vec<Effect>) {
+        self.server.on_record_persisted(epoch, effects);
         if matches!(self.role, Role::Starting) {
             self.role = Role::Outside;
             self.take_role(now, None, None, effects);
             self.register(now, effects);
             return;
         }
-        let Some(configuration) = self.adopting.take_if(|adopting| adopting.epoch == epoch) else { return };
+        let Some(configuration) = self.server.adopting.take_if(|adopting| adopting.epoch == epoch) else { return };
         let (epoch, leader) = (configuration.epoch, configuration.leader);
         let previous = self.server.configuration.replace(configuration);
         let before = std::mem::replace(&mut self.role, Role::Outside);
@@ -519,7 +562,7 @@ impl Replica {
             Role::Learner(learner) => learner.receiver.check_invariants(&self.server),
             Role::Starting | Role::Outside => {}
         }
-        if let Some(adopting) = &self.adopting {
+        if let Some(adopting) = &self.server.adopting {
             assert!(adopting.epoch > self.server.epoch(), "only a newer configuration is adopted");
         }
     }

@@ -1,9 +1,11 @@
 //! What a server is whatever its role: its identity, its log, its promise, what it knows of others, and how it speaks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId, NodeId, NodeRecord};
-use super::effect::{Boot, Doubt, Effect};
+use super::configuration::{
+    COORDINATOR, Configuration, Doubt, Epoch, Incarnation, LogId, NodeId, NodeRecord, Position,
+};
+use super::effect::{Boot, Effect, Report, Snapshot};
 use super::forwards::Forwards;
 use super::journal::Journal;
 use super::lease::{Promise, Timing};
@@ -31,25 +33,38 @@ pub struct Server {
     pub withdrawn: bool,
     /// When the configuration was adopted.
     pub adopted: Time,
-    /// The log may lack what was acked, and has not been compared with a leader's yet.
-    pub doubtful: bool,
+    /// Why log or data may not be what was acked; not compared with a leader's yet.
+    pub doubt: Doubt,
+    /// The data is exact only when the log is applied up to here.
+    pub consistent: Position,
+    /// Data and log were dropped for a snapshot that is not installed yet.
+    pub dropped: bool,
+    /// What was found at the start is cut off on the disk when the record says why.
+    cut_at_start: bool,
+    /// Being made durable. Invariant: of a later epoch than `configuration`.
+    pub adopting: Option<Configuration>,
+    /// Records that are being made durable, oldest first.
+    persisting: VecDeque<(Epoch, Doubt)>,
+    /// What the record on the disk says.
+    durable_doubt: Doubt,
+    /// The leader's digest that is to be compared when the own store is there.
+    expected: Option<Digest>,
     /// The newest incarnation heard of each server (R6).
     pub incarnations: BTreeMap<NodeId, Incarnation>,
     /// Digests of the own store, newest last.
-    pub digests: std::collections::VecDeque<Digest>,
+    pub digests: VecDeque<Digest>,
 }
 
 impl Server {
     pub fn new(now: Time, boot: Boot) -> Self {
-        let Boot { record, contact, history, end, last_time, applied, doubt, timing, strict_reads, rules } = boot;
+        let Boot { record, contact, history, end, last_time, applied, consistent, doubt, timing, strict_reads, rules } =
+            boot;
         assert!(contact.len() <= config::CONTACT_BYTES_MAX, "the shell knows the bound");
         assert!(record.node != COORDINATOR, "0 is the coordinator's name");
-        let doubtful = match doubt {
-            Doubt::None => false,
-            Doubt::Tail => true,
-            // D1: what lies below a watermark had been acked, so a log that lacks it is compared before it leads
-            Doubt::Corruption => rules.hold(Rule::D1),
-        };
+        let cut_at_start = matches!(doubt, Doubt::Tail | Doubt::Corruption);
+        let found = doubt.max(record.doubt);
+        // D1: what lies below a watermark had been acked, so a log that lacks it is compared before it leads
+        let doubt = if found == Doubt::Corruption && !rules.hold(Rule::D1) { Doubt::None } else { found };
         let mut promise = Promise::default();
         // R22: promises are not durable, so a restarted server behaves as if it had made one when it stopped
         if record.configuration.is_some() && rules.hold(Rule::R22) {
@@ -68,14 +83,92 @@ impl Server {
             promise,
             withdrawn: false,
             adopted: now,
-            doubtful,
+            doubt,
+            consistent: consistent.position,
+            dropped: false,
+            cut_at_start,
+            adopting: None,
+            persisting: VecDeque::new(),
+            durable_doubt: record.doubt,
+            expected: None,
             incarnations: BTreeMap::new(),
-            digests: std::collections::VecDeque::new(),
+            digests: VecDeque::new(),
         }
     }
 
-    pub fn record(&self) -> NodeRecord {
-        NodeRecord { node: self.node, incarnation: self.incarnation, configuration: self.configuration.clone() }
+    /// Makes what the record says now durable: whatever it says, never an older configuration than one under way.
+    pub fn persist(&mut self, effects: &mut Vec<Effect>) {
+        let configuration = self.adopting.as_ref().or(self.configuration.as_ref()).cloned();
+        let Self { node, incarnation, doubt, .. } = *self;
+        let record = NodeRecord { node, incarnation, configuration, doubt };
+        self.persisting.push_back((record.epoch(), doubt));
+        effects.push(Effect::Persist { record });
+    }
+
+    /// The oldest of the records that were under way is durable.
+    pub fn on_record_persisted(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) {
+        let (of, doubt) = self.persisting.pop_front().expect("a record was being made durable");
+        assert!(of == epoch, "records are made durable in their order");
+        self.durable_doubt = doubt;
+        if std::mem::take(&mut self.cut_at_start) {
+            self.journal.truncate(self.journal.end(), effects);
+        }
+    }
+
+    /// From now on its log or data is doubted, whatever happens to it.
+    pub fn suspect(&mut self, doubt: Doubt, effects: &mut Vec<Effect>) {
+        if self.doubt < doubt {
+            self.doubt = doubt;
+            self.persist(effects);
+            effects.push(Effect::Report(Report::Doubted { doubt }));
+        }
+    }
+
+    /// It has all that is committed, exactly.
+    pub fn trust(&mut self, effects: &mut Vec<Effect>) {
+        if self.doubt != Doubt::None {
+            self.doubt = Doubt::None;
+            self.persist(effects);
+            effects.push(Effect::Report(Report::Trusted));
+        }
+    }
+
+    /// Its leader calls `commit` committed, its log is the leader's up to `agreed`: whether that ends a doubt (D1, D2). What
+    /// was acked before this epoch is below the epoch's no-op, what was acked in it is below what its leader commits.
+    pub fn compare_log(&mut self, commit: Position, agreed: bool, effects: &mut Vec<Effect>) {
+        let own = self.journal.commit();
+        let complete = agreed && self.journal.durable() >= commit && own.epoch == self.epoch() && self.is_exact();
+        if complete && self.doubt != Doubt::Data {
+            self.trust(effects);
+        }
+    }
+
+    /// Whether the store holds what the log says up to its commit, and nothing else.
+    pub const fn is_exact(&self) -> bool {
+        self.journal.commit().position.0 >= self.consistent.0
+    }
+
+    /// Whether nothing of it counts and only a snapshot helps. A member has acked what it has, and keeps it until the others
+    /// have left it out.
+    pub fn is_lost(&self) -> bool {
+        let member = self.configuration.as_ref().is_none_or(|configuration| configuration.has(self.node));
+        self.dropped || (self.doubt == Doubt::Data && self.durable_doubt == Doubt::Data && !member)
+    }
+
+    /// A snapshot is on the disk in place of everything before it.
+    pub fn install(&mut self, snapshot: Snapshot, effects: &mut Vec<Effect>) {
+        let Snapshot { start, consistent, history, last_time } = snapshot;
+        self.journal = self.journal.replaced(history, start, last_time);
+        (self.consistent, self.dropped, self.expected) = (consistent.position, false, None);
+        self.digests.clear();
+        self.forwards.on_snapshot(effects);
+        self.doubt = Doubt::Snapshot;
+        self.persist(effects);
+    }
+
+    /// D1, D2: it may lack what it once acked, and leads only when it was compared with all others.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubt != Doubt::None
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -92,6 +185,10 @@ impl Server {
     }
 
     pub fn send(&self, destination: NodeId, body: Body, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Send { message: self.message(destination, body) });
+    }
+
+    pub fn message(&self, destination: NodeId, body: Body) -> Message {
         let header = Header {
             cluster: self.cluster(),
             epoch: self.epoch(),
@@ -100,7 +197,7 @@ impl Server {
             destination,
             destination_incarnation: self.incarnation_of(destination),
         };
-        effects.push(Effect::Send { message: Message { header, body } });
+        Message { header, body }
     }
 
     pub fn announce(&self, destination: NodeId, effects: &mut Vec<Effect>) {
@@ -110,7 +207,7 @@ impl Server {
     }
 
     pub fn register(&self, effects: &mut Vec<Effect>) {
-        let (contact, end, doubtful) = (self.contact.clone(), self.journal.end(), self.doubtful);
+        let (contact, end, doubtful) = (self.contact.clone(), self.journal.end(), self.is_doubtful());
         self.send(COORDINATOR, Body::Register { contact, end, doubtful }, effects);
     }
 
@@ -119,15 +216,37 @@ impl Server {
         self.promise.release();
     }
 
-    pub fn remember_digest(&mut self, digest: Digest) {
+    /// What the leader's data was like.
+    pub fn expect_digest(&mut self, digest: Digest, effects: &mut Vec<Effect>) {
+        self.expected = Some(digest);
+        self.compare_data(effects);
+    }
+
+    /// Replicas hold the same at the same position, or one of them is wrong.
+    fn compare_data(&mut self, effects: &mut Vec<Effect>) {
+        let Some(expected) = self.expected else { return };
+        let Some(own) = self.digests.iter().find(|own| own.position == expected.position) else { return };
+        self.expected = None;
+        if own.digest != expected.digest && self.doubt != Doubt::Data {
+            effects.push(Effect::Report(Report::DigestDiffers { position: own.position }));
+            self.suspect(Doubt::Data, effects);
+        }
+    }
+
+    /// The own store is like this.
+    pub fn on_applied(&mut self, digest: Digest, effects: &mut Vec<Effect>) {
+        if !self.is_exact() {
+            return;
+        }
         if self.digests.len() >= config::DIGESTS_KEPT {
             self.digests.pop_front();
         }
         self.digests.push_back(digest);
+        self.compare_data(effects);
     }
 
     /// Commits up to `upto` and tells the clients' writes of it.
-    pub fn commit_to(&mut self, upto: super::configuration::Position, effects: &mut Vec<Effect>) -> bool {
+    pub fn commit_to(&mut self, upto: Position, effects: &mut Vec<Effect>) -> bool {
         let news = self.journal.commit_to(upto, effects);
         if news && !self.forwards.is_empty() {
             self.forwards.on_committed(self.journal.commit(), effects);

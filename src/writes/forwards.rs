@@ -91,6 +91,11 @@ impl Writes {
         }
     }
 
+    /// Nobody knows what became of the write of this number: whose it was.
+    pub fn forward_unknown(&mut self, number: u64) -> Option<Origin> {
+        self.replica().forwarded.remove(&number).map(|asked| asked.write.origin)
+    }
+
     /// Everybody who waits for an answer.
     pub fn clients(&self) -> impl Iterator<Item = Origin> {
         let asked = self.replica.iter().flat_map(|replica| replica.forwarded.values().chain(&replica.asked));

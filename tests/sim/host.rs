@@ -170,6 +170,7 @@ impl Host {
             end: found.end(),
             last_time: found.last_time(),
             applied: Mark::default(),
+            consistent: Mark::default(),
             doubt: if self.doubt_below.is_some() { Doubt::Corruption } else { Doubt::None },
             timing: shared.timing,
             strict_reads: shared.strict_reads,

@@ -10,7 +10,7 @@ use crate::log::layout;
 use crate::time::{Duration, Time};
 
 /// The kinds in order of their numbers: the name, what follows the header.
-pub const KINDS: [(u16, &str, &str); 15] = [
+pub const KINDS: [(u16, &str, &str); 17] = [
     (
         1,
         "append",
@@ -19,7 +19,7 @@ pub const KINDS: [(u16, &str, &str); 15] = [
     (
         2,
         "ack",
-        "sent 8, echo option, withdrawn flag 1, standing 1: 0 unknown mark, 1 matched durable 8 end 8, 2 gap mark of 8",
+        "sent 8, echo option, withdrawn flag 1, standing 1: 0 unknown mark, 1 matched durable 8 end 8, 2 gap mark of 8, 3 lost",
     ),
     (3, "announce", "configuration"),
     (4, "config asked", "nothing"),
@@ -34,6 +34,8 @@ pub const KINDS: [(u16, &str, &str); 15] = [
     (13, "leaving", "nothing"),
     (14, "forward", "number 8, previous 8, undecided 8, request bytes"),
     (15, "forward answer", "number 8, reply bytes"),
+    (16, "snapshot needed", "from mark"),
+    (17, "snapshot offer", "nothing"),
 ];
 
 /// Writes the body; its kind.
@@ -105,6 +107,11 @@ pub fn encode(body: &Body, writer: &mut Writer<'_>) -> u16 {
             writer.bytes(reply);
             15
         }
+        Body::SnapshotNeeded { from } => {
+            writer.mark(*from);
+            16
+        }
+        Body::SnapshotOffer => 17,
     }
 }
 
@@ -142,6 +149,7 @@ fn encode_ack(ack: &Ack, writer: &mut Writer<'_>) {
             writer.mark(last);
             writer.u64(of.0);
         }
+        Standing::Lost => writer.u8(3),
     }
 }
 
@@ -179,6 +187,8 @@ pub fn decode(kind: u16, rest: &mut Rest<'_>) -> Result<Body, CodecFault> {
             Body::Forward(Forward { number, previous, undecided, request })
         }
         15 => Body::ForwardAnswer { number: rest.u64()?, reply: rest.bytes(config::FORWARD_BYTES_MAX)? },
+        16 => Body::SnapshotNeeded { from: rest.mark()? },
+        17 => Body::SnapshotOffer,
         unknown => return Err(CodecFault::Kind(unknown)),
     })
 }
@@ -199,6 +209,7 @@ fn decode_ack(rest: &mut Rest<'_>) -> Result<Ack, CodecFault> {
         0 => Standing::Unknown { last: rest.mark()? },
         1 => Standing::Matched { durable: Position(rest.u64()?), end: Position(rest.u64()?) },
         2 => Standing::Gap { last: rest.mark()?, of: rest.time()? },
+        3 => Standing::Lost,
         _ => return Err(CodecFault::Field("a standing that is none")),
     };
     Ok(Ack { sent, echo, withdrawn, standing })

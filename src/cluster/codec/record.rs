@@ -2,7 +2,7 @@
 
 use super::wire::{Rest, Writer};
 use super::{CodecFault, VERSION};
-use crate::cluster::configuration::{Configuration, Incarnation, NodeId, NodeRecord};
+use crate::cluster::configuration::{Configuration, Doubt, Incarnation, NodeId, NodeRecord};
 
 /// The first eight bytes of a server's record.
 pub const NODE_MAGIC: [u8; 8] = *b"ringnode";
@@ -17,6 +17,7 @@ pub fn encode_node(record: &NodeRecord) -> Vec<u8> {
     seal(NODE_MAGIC, |writer| {
         writer.u64(record.node.0);
         writer.u64(record.incarnation.0);
+        writer.u8(doubt_code(record.doubt));
         writer.flag(record.configuration.is_some());
         if let Some(configuration) = &record.configuration {
             writer.configuration(configuration);
@@ -31,9 +32,24 @@ pub fn encode_node(record: &NodeRecord) -> Vec<u8> {
 pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, CodecFault> {
     let mut rest = open(NODE_MAGIC, bytes)?;
     let (node, incarnation) = (NodeId(rest.u64()?), Incarnation(rest.u64()?));
+    let code = rest.u8()?;
+    let doubt =
+        DOUBTS.into_iter().find(|&doubt| doubt_code(doubt) == code).ok_or(CodecFault::Field("a doubt that is none"))?;
     let configuration = if rest.flag()? { Some(rest.configuration()?) } else { None };
     rest.end()?;
-    Ok(NodeRecord { node, incarnation, configuration })
+    Ok(NodeRecord { node, incarnation, configuration, doubt })
+}
+
+const DOUBTS: [Doubt; 5] = [Doubt::None, Doubt::Tail, Doubt::Corruption, Doubt::Snapshot, Doubt::Data];
+
+const fn doubt_code(doubt: Doubt) -> u8 {
+    match doubt {
+        Doubt::None => 0,
+        Doubt::Tail => 1,
+        Doubt::Corruption => 2,
+        Doubt::Snapshot => 3,
+        Doubt::Data => 4,
+    }
 }
 
 /// The coordinator's record as a file.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::configuration::{Configuration, LogIndex, Mark, Member, NodeRecord, Position};
+use crate::cluster::configuration::{Configuration, Doubt, LogIndex, Mark, Member, NodeRecord, Position};
 use crate::cluster::frame::Frame;
 use crate::cluster::message::{Ack, Append, Body, Digest, Forward, Registered, Standing};
 use crate::log::{Entry, FrameBuilder, FrameStart};
@@ -27,14 +27,16 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
 }
 
 fn configuration() -> impl Strategy<Value = Configuration> {
-    (1..u128::MAX, 1..99_u64, 1..9_u64, members(), any::<u8>(), any::<prop::sample::Index>()).prop_map(
-        |(cluster, epoch, incarnation, members, min_insync, leader)| Configuration {
+    let leader = any::<prop::sample::Index>();
+    (1..u128::MAX, 1..99_u64, 1..9_u64, members(), any::<u8>(), leader, any::<bool>()).prop_map(
+        |(cluster, epoch, incarnation, members, min_insync, leader, forced)| Configuration {
             cluster: LogId(cluster),
             epoch: Epoch(epoch),
             leader: leader.get(&members).node,
             leader_incarnation: Incarnation(incarnation),
             members,
             min_insync,
+            forced: Epoch(if forced { epoch } else { 0 }),
         },
     )
 }
@@ -75,6 +77,7 @@ fn ack() -> impl Strategy<Value = Body> {
         (0..50_u64, 50..99_u64)
             .prop_map(|(durable, end)| Standing::Matched { durable: Position(durable), end: Position(end) }),
         (mark(), any::<u64>()).prop_map(|(last, of)| Standing::Gap { last, of: Time(of) }),
+        Just(Standing::Lost),
     ];
     (any::<u64>(), prop::option::of(any::<u64>()), any::<bool>(), standing).prop_map(
         |(sent, echo, withdrawn, standing)| {
@@ -110,6 +113,8 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         Just(Body::Resigned),
         Just(Body::Leaving),
+        mark().prop_map(|from| Body::SnapshotNeeded { from }),
+        Just(Body::SnapshotOffer),
         (2..99_u64, bytes()).prop_map(|(number, request)| {
             Body::Forward(Forward { number, previous: number - 2, undecided: number - 1, request })
         }),
@@ -179,12 +184,13 @@ proptest! {
     }
 
     #[test]
-    fn records_come_back(configuration in configuration(), some in any::<bool>()) {
+    fn records_come_back(configuration in configuration(), some in any::<bool>(), doubted in any::<bool>()) {
         let file = encode_configuration(&configuration);
         prop_assert_eq!(decode_configuration(&file), Ok(configuration.clone()));
         prop_assert_eq!(decode_node(&file), Err(CodecFault::Magic));
         let configuration = some.then_some(configuration);
-        let record = NodeRecord { node: NodeId(3), incarnation: Incarnation(4), configuration };
+        let doubt = if doubted { Doubt::Data } else { Doubt::None };
+        let record = NodeRecord { node: NodeId(3), incarnation: Incarnation(4), configuration, doubt };
         let file = encode_node(&record);
         prop_assert_eq!(decode_node(&file), Ok(record));
         for short in 0..file.len() {

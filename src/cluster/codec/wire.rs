@@ -61,12 +61,13 @@ impl Writer<'_> {
     }
 
     pub fn configuration(&mut self, configuration: &Configuration) {
-        let Configuration { cluster, epoch, leader, leader_incarnation, members, min_insync } = configuration;
+        let Configuration { cluster, epoch, leader, leader_incarnation, members, min_insync, forced } = configuration;
         self.0.extend_from_slice(&cluster.0.to_le_bytes());
         self.u64(epoch.0);
         self.u64(leader.0);
         self.u64(leader_incarnation.0);
         self.u8(*min_insync);
+        self.u64(forced.0);
         self.members(members);
     }
 }
@@ -155,9 +156,9 @@ impl<'a> Rest<'a> {
     pub fn configuration(&mut self) -> Result<Configuration, CodecFault> {
         let cluster = LogId(u128::from_le_bytes(self.array()?));
         let (epoch, leader) = (Epoch(self.u64()?), NodeId(self.u64()?));
-        let (leader_incarnation, min_insync) = (Incarnation(self.u64()?), self.u8()?);
+        let (leader_incarnation, min_insync, forced) = (Incarnation(self.u64()?), self.u8()?, Epoch(self.u64()?));
         let members = self.members()?;
-        let configuration = Configuration { cluster, epoch, leader, leader_incarnation, members, min_insync };
+        let configuration = Configuration { cluster, epoch, leader, leader_incarnation, members, min_insync, forced };
         configuration.fault().map_or(Ok(configuration), |fault| Err(CodecFault::Field(fault)))
     }
 

@@ -161,7 +161,8 @@ impl Leader {
 
     /// A member asks to be left out.
     pub fn on_leaving(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
-        if let Some(progress) = self.peers.get_mut(&node) {
+        let member = server.configuration.as_ref().is_some_and(|configuration| configuration.has(node));
+        if let Some(progress) = self.peers.get_mut(&node).filter(|_| member) {
             progress.leaving = true;
             self.ask_for_change(now, server, effects);
         }

@@ -1,13 +1,18 @@
 //! Short scenarios of a small cluster: one clock, a network of fixed delay whose links can be cut, disks that always work.
 //! The large simulator with all faults is `tests/sim`.
 
+mod catch_up;
+mod doubt;
 mod random;
 mod scenarios;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::configuration::{Epoch, LogId, LogIndex, NodeId, Position};
+use super::configuration::{Epoch, Incarnation, LogId, LogIndex, NodeId, Position};
 use super::*;
+use streams::{Keystore, Stream};
+
 use crate::log::{Entry, FrameBuilder, FrameStart, Origin};
 use crate::time::{Expiry, Time};
 
@@ -25,7 +30,13 @@ struct Host {
     writing: VecDeque<(u64, Position, u64)>,
     records: VecDeque<(u64, NodeRecord)>,
     durable: Position,
-    applied: Position,
+    applied: Mark,
+    /// The data as it was when the log was shortened, or as a snapshot brought it.
+    keystore: Option<Keystore>,
+    /// What `TakeSnapshot` or `RefuseSnapshot` said to the newest offer.
+    taken: Option<bool>,
+    /// Where its log was cut.
+    cuts: Vec<Mark>,
     data: BTreeMap<Vec<u8>, Vec<u8>>,
     locks: BTreeMap<Vec<u8>, u32>,
     /// The write path's view, while it leads.
@@ -48,6 +59,7 @@ struct World {
     network: BTreeMap<(u64, u64), Message>,
     sent: u64,
     cut: BTreeSet<(u64, u64)>,
+    streams: Vec<Stream>,
     /// Committed frames by position, as first seen.
     committed: BTreeMap<u64, Frame>,
 }
@@ -69,6 +81,7 @@ impl World {
             network: BTreeMap::new(),
             sent: 0,
             cut: BTreeSet::new(),
+            streams: Vec::new(),
             committed: BTreeMap::new(),
         };
         world.start_coordinator();
@@ -102,9 +115,15 @@ impl World {
     }
 
     fn start(&mut self, node: u64) {
+        self.start_with(node, Doubt::None);
+    }
+
+    /// A server starts, with what its shell found at that.
+    fn start_with(&mut self, node: u64, doubt: Doubt) {
         let host = self.hosts.entry(node).or_default();
         host.frames.retain(|frame| frame.end() <= host.durable);
-        let mut history = Vec::new();
+        let keystore = host.keystore.clone().unwrap_or_default();
+        let Snapshot { start, consistent, mut history, last_time } = keystore.snapshot;
         for frame in &host.frames {
             let start = EpochStart::of(frame.header());
             if history.last().is_none_or(|last: &EpochStart| last.epoch < start.epoch) {
@@ -115,10 +134,11 @@ impl World {
             record: host.record.clone().unwrap_or(NodeRecord::new(NodeId(node))),
             contact: format!("10.0.0.{node}"),
             history,
-            end: host.frames.last().map_or(Mark::default(), Frame::mark),
-            last_time: host.frames.last().map_or(Time(0), |frame| frame.header().start.time),
-            applied: Mark::default(),
-            doubt: Doubt::None,
+            end: host.frames.last().map_or(start, Frame::mark),
+            last_time: host.frames.last().map_or(last_time, |frame| frame.header().start.time),
+            applied: start,
+            consistent,
+            doubt,
             timing: self.timing,
             strict_reads: false,
             rules: self.rules,
@@ -127,6 +147,9 @@ impl World {
             record: host.record.take(),
             frames: std::mem::take(&mut host.frames),
             durable: host.durable,
+            applied: start,
+            keystore: host.keystore.take(),
+            data: keystore.data,
             ..Host::default()
         };
         let mut effects = Vec::new();
@@ -169,6 +192,7 @@ impl World {
             let message = entry.remove();
             self.deliver(message);
         }
+        self.move_streams();
         let nodes: Vec<u64> = self.hosts.keys().copied().collect();
         for node in nodes {
             self.disk(node);
@@ -255,6 +279,7 @@ impl World {
                     host.frames.push(frame);
                 }
                 Effect::Truncate { to, cut } => {
+                    host.cuts.push(to);
                     for frame in host.frames.extract_if(.., |frame| frame.end() > to.position) {
                         unlock(&mut host.locks, &frame);
                     }
@@ -278,10 +303,17 @@ impl World {
                 Effect::ReadAllowed { ticket, .. } => host.allowed.push(ticket),
                 Effect::ReadRefused { ticket, .. } => host.refused.push(ticket),
                 Effect::ReadLog { node: to, from, .. } => {
-                    let wanted = host.frames.iter().filter(|frame| frame.position() >= from.position);
+                    let there = host.frames.iter().any(|frame| frame.position() == from.position);
+                    let wanted = host.frames.iter().filter(|frame| there && frame.position() >= from.position);
                     let frames = wanted.take(4).cloned().collect();
                     self.input(node, Input::LogRead { node: to, from, frames });
                 }
+                Effect::SendSnapshot { offer, start, history } => {
+                    assert_eq!(start, host.applied, "what is applied is what is committed");
+                    self.streams.push(Stream::new(offer, start, history, self.now()));
+                }
+                Effect::TakeSnapshot => host.drop_all(),
+                Effect::RefuseSnapshot => host.taken = Some(false),
                 Effect::Report(report) => host.reports.push(report),
                 Effect::ForwardTaken { .. } | Effect::Watch { .. } => {}
             }
@@ -290,7 +322,7 @@ impl World {
 
     fn apply(&mut self, node: u64, upto: Mark) {
         let host = self.hosts.get_mut(&node).expect("it was started");
-        let from = std::mem::replace(&mut host.applied, upto.position);
+        let from = std::mem::replace(&mut host.applied, upto).position;
         for frame in host.frames.iter().filter(|frame| frame.position() >= from && frame.end() <= upto.position) {
             let first = self.committed.entry(frame.position().0).or_insert_with(|| frame.clone());
             assert!(first == frame, "server {node} commits {frame:?}, another committed {first:?}");
@@ -323,7 +355,7 @@ impl World {
         }
         let (key, value) = match text.strip_prefix('+') {
             Some(key) => {
-                let frames = host.frames.iter().filter(|frame| frame.position() >= host.applied);
+                let frames = host.frames.iter().filter(|frame| frame.position() >= host.applied.position);
                 let prepared = frames.flat_map(keys).filter(|prepared| prepared == key.as_bytes()).count();
                 let stored = host.data.get(key.as_bytes()).map_or(0, Vec::len);
                 (key.to_owned(), "x".repeat(stored + prepared + 1))

@@ -278,6 +278,10 @@ impl Host {
                 process.writes.forward_answered(number, reply, &mut answers);
                 answer(&answers, outs);
             }
+            Effect::ForwardDone { number, outcome: Forwarded::Unknown } => {
+                let unknown: Vec<Origin> = process.writes.forward_unknown(number).into_iter().collect();
+                hang_up(&unknown, outs);
+            }
             Effect::ReadAllowed { ticket, deadline } => self.read_allowed(ticket, deadline, outs),
             Effect::ReadRefused { ticket, .. } => self.read_refused(ticket, outs),
             Effect::ReadLog { node, from, bytes } => {
@@ -285,6 +289,8 @@ impl Host {
                 let process = self.running();
                 process.inputs.push_back(Input::LogRead { node, from, frames });
             }
+            Effect::SendSnapshot { .. } | Effect::TakeSnapshot => unreachable!("logs hold everything here"),
+            Effect::RefuseSnapshot => {}
             Effect::Watch { member } => outs.push(Out::Watch(member)),
             Effect::Report(report) => {
                 shared.trace.line(now, &name, || format!("{report:?}"));
