@@ -1,6 +1,7 @@
 //! The leader of an epoch: sends frames, counts acks, commits, holds and gives leases, asks for changes of members. Never
 //! changes a configuration itself, never drops an entry of its log.
 
+mod admission;
 mod members;
 mod serve;
 mod snapshot;
@@ -20,6 +21,7 @@ use super::server::Server;
 use crate::config;
 use crate::log::{Entry, FrameBuilder, FrameStart};
 use crate::time::Time;
+use admission::Admission;
 use snapshot::Snapshots;
 
 /// See the module.
@@ -39,6 +41,8 @@ pub struct Leader {
     left_out: Vec<(NodeId, Time)>,
     /// Asked for and not decided (R9), and when it was last asked for.
     change: Option<(Change, Time)>,
+    /// Will be asked for when the newcomer has all that is committed; until then it can be given up.
+    admission: Admission,
     coordinator_heard: Time,
     /// Reads that wait for the lease, and since when.
     reads: VecDeque<(u64, Time)>,
@@ -68,6 +72,7 @@ impl Leader {
             echoes: Echoes::default(),
             left_out: Vec::new(),
             change: None,
+            admission: Admission::default(),
             coordinator_heard: now,
             reads: VecDeque::new(),
             intake: Intake::default(),
@@ -99,6 +104,8 @@ impl Leader {
 
     /// The same leader in the next epoch: leases go on, acks are gathered anew.
     fn continue_from(&mut self, now: Time, same: Self, configuration: &Configuration, server: &Server) {
+        self.admission = same.admission;
+        self.admission.end();
         self.serving = same.serving;
         self.echoes = same.echoes;
         self.left_out = same.left_out;
@@ -165,7 +172,10 @@ impl Leader {
 
     fn needed<'a>(&'a self, server: &'a Server, need: Need) -> impl Iterator<Item = NodeId> + Clone + 'a {
         let configuration = server.configuration.as_ref().expect("a leader has a configuration");
-        quorum::needed(configuration, self.change.as_ref().map(|(change, _)| change), need, server.rules)
+        let asked = self.change.as_ref().map(|(change, _)| change);
+        // R15: while nothing is committed without it, a newcomer that is near the end does get there
+        let change = asked.or(self.admission.change().filter(|_| need == Need::Acks));
+        quorum::needed(configuration, change, need, server.rules)
     }
 
     pub const fn is_serving(&self) -> bool {

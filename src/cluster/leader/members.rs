@@ -1,7 +1,7 @@
 //! Who follows a leader: changes of members that it asks the coordinator for, and those whose leases it waits out.
 
 use super::Leader;
-use crate::cluster::configuration::{COORDINATOR, Configuration, Incarnation, Member, NodeId, Position};
+use crate::cluster::configuration::{COORDINATOR, Configuration, Incarnation, Member, NodeId};
 use crate::cluster::effect::{Effect, Report};
 use crate::cluster::message::{Body, Registered};
 use crate::cluster::progress::Progress;
@@ -80,6 +80,10 @@ impl Leader {
     pub(super) fn ask_for_change(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
         if self.change.is_none() {
             self.change = self.wanted(now, server, effects).map(|members| (Change { members }, Time(0)));
+            match &self.change {
+                Some(_) => self.admission.end(),
+                None => self.prepare_admission(now, server),
+            }
         }
         // R9: what was asked for stays asked for until a newer configuration is seen; no answer takes it back
         if let Some((change, asked)) = &mut self.change
@@ -112,20 +116,18 @@ impl Leader {
         if members.len() >= config::CLUSTER_MEMBERS_MAX {
             return None;
         }
-        let learner = self.peers.values().find(|peer| {
-            !configuration.has(peer.member.node) && self.has_caught_up(peer, server) && !lost(&peer.member.node)
-        })?;
-        members.push(learner.member.clone());
+        let learners = self.peers.values().filter(|peer| !configuration.has(peer.member.node));
+        let mut caught_up = learners.filter(|peer| self.has_caught_up(peer, server) && !lost(&peer.member.node));
+        members.push(caught_up.next()?.member.clone());
         members.sort();
         Some(members)
     }
 
-    pub(super) fn has_caught_up(&self, peer: &Progress, server: &Server) -> bool {
-        // R15: it holds all that is committed; what is prepared it acks from here on (R9)
-        let (commit, end) = (server.journal.commit().position, server.journal.end().position);
-        let near = |durable: Position| durable >= commit && end.0 - durable.0 <= config::JOIN_LAG_BYTES;
-        let caught_up = self.serving && commit >= self.no_op && peer.durable.is_some_and(near);
-        caught_up || !server.rules.hold(Rule::R15CaughtUp)
+    /// R15: it holds all that is committed; what is prepared it acks from when it is asked for on (R9).
+    fn has_caught_up(&self, peer: &Progress, server: &Server) -> bool {
+        let commit = server.journal.commit().position;
+        let caught_up = commit >= self.no_op && peer.durable.is_some_and(|durable| durable >= commit);
+        (self.serving && caught_up && self.is_near(peer, server)) || !server.rules.hold(Rule::R15CaughtUp)
     }
 
     /// The lifeline says something about `node`.

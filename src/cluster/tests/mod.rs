@@ -213,7 +213,12 @@ impl World {
     fn disk(&mut self, node: u64) {
         let now = self.now;
         let host = self.hosts.get_mut(&node).expect("it was started");
-        if let Some((_, upto, cut)) = host.writing.pop_front_if(|(at, ..)| *at <= now) {
+        // one sync for all that was written before it
+        let mut written = None;
+        while let Some((_, upto, cut)) = host.writing.pop_front_if(|(at, ..)| *at <= now) {
+            written = Some((upto, cut));
+        }
+        if let Some((upto, cut)) = written {
             host.durable = host.durable.max(upto);
             self.input(node, Input::Persisted { upto, cut });
         }
