@@ -7,7 +7,7 @@
 mod sim;
 
 // the simulator's modules call each other by these names, as in the test binary
-use sim::{checks, data, dice, disk, host, linear, network, recovery, request, runs, time, trace, world};
+use sim::{checks, data, dice, disk, host, linear, network, recovery, request, runs, time, trace, wire, world};
 
 use std::process::ExitCode;
 use std::sync::Mutex;

@@ -16,4 +16,5 @@ pub(crate) mod runs;
 mod scripts;
 pub(crate) mod time;
 pub(crate) mod trace;
+pub(crate) mod wire;
 pub(crate) mod world;

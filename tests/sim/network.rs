@@ -16,6 +16,12 @@ pub type Address = usize;
 /// A direction between two processes.
 pub type Link = (Address, Address);
 
+/// What can travel: the network copies it and may damage it.
+pub trait Cargo: Clone {
+    /// The same with some of its bytes changed or missing; nothing where no bytes travel.
+    fn damaged(&self, dice: &mut Dice) -> Option<Self>;
+}
+
 /// How bad the network is.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
@@ -25,6 +31,8 @@ pub struct Conditions {
     pub duplicate: f64,
     /// Share of sends at which some old datagram is delivered once more.
     pub replay: f64,
+    /// Share that arrives damaged.
+    pub damage: f64,
     /// Shortest time on the way.
     pub delay_min: Duration,
     /// Longest time on the way, usually.
@@ -47,6 +55,7 @@ impl Conditions {
         loss: 0.0,
         duplicate: 0.0,
         replay: 0.0,
+        damage: 0.0,
         delay_min: Duration(20_000),
         delay_max: Duration(200_000),
         late: 0.0,
@@ -59,10 +68,10 @@ impl Conditions {
             if dice.chance(share) { dice.between(0, 1000) as f64 / 1000.0 * most } else { 0.0 }
         };
         let (loss, duplicate, replay) = (some(0.6, 0.25), some(0.4, 0.2), some(0.4, 0.1));
-        let (late, reorder) = (some(0.5, 0.05), some(0.5, 0.3));
+        let (late, reorder, damage) = (some(0.5, 0.05), some(0.5, 0.3), some(0.3, 0.1));
         let delay_min = Duration(dice.between(10_000, 200_000));
         let delay_max = delay_min.0 + dice.skewed(50_000, 4_000_000);
-        Self { loss, duplicate, replay, delay_min, delay_max: Duration(delay_max), late, reorder }
+        Self { loss, duplicate, replay, damage, delay_min, delay_max: Duration(delay_max), late, reorder }
     }
 }
 
@@ -80,6 +89,8 @@ pub struct Packet<M> {
     pub to: Address,
     pub way: Way,
     pub message: M,
+    /// It is not what was sent.
+    pub damaged: bool,
 }
 
 /// What happened to datagrams, so that a test can say that its faults took place.
@@ -89,6 +100,7 @@ pub struct Tally {
     pub lost: u64,
     pub duplicated: u64,
     pub replayed: u64,
+    pub damaged: u64,
     pub cut_off: u64,
 }
 
@@ -109,7 +121,7 @@ pub struct Network<M> {
     tally: Tally,
 }
 
-impl<M: Clone> Network<M> {
+impl<M: Cargo> Network<M> {
     pub const fn new(dice: Dice, conditions: Conditions) -> Self {
         Self {
             dice,
@@ -121,7 +133,7 @@ impl<M: Clone> Network<M> {
             clogs: BTreeMap::new(),
             newest: BTreeMap::new(),
             number: 0,
-            tally: Tally { sent: 0, lost: 0, duplicated: 0, replayed: 0, cut_off: 0 },
+            tally: Tally { sent: 0, lost: 0, duplicated: 0, replayed: 0, damaged: 0, cut_off: 0 },
         }
     }
 
@@ -195,7 +207,7 @@ impl<M: Clone> Network<M> {
 
     /// Sends a datagram.
     pub fn send(&mut self, now: Time, from: Address, to: Address, message: M) {
-        let packet = Packet { from, to, way: Way::Datagram, message };
+        let packet = Packet { from, to, way: Way::Datagram, message, damaged: false };
         self.tally.sent += 1;
         if self.dice.chance(self.conditions.replay) && !self.old.is_empty() {
             let old = self.old[self.dice.below(self.old.len())].clone();
@@ -214,6 +226,12 @@ impl<M: Clone> Network<M> {
         if self.dice.chance(self.conditions.duplicate) {
             self.tally.duplicated += 1;
             self.enqueue(now, packet.clone());
+        }
+        if self.dice.chance(self.conditions.damage)
+            && let Some(message) = packet.message.damaged(&mut self.dice)
+        {
+            self.tally.damaged += 1;
+            return self.enqueue(now, Packet { message, damaged: true, ..packet });
         }
         self.enqueue(now, packet);
     }
@@ -274,7 +292,7 @@ impl<M: Clone> Network<M> {
             return None;
         }
         let (_, message) = self.streams.get_mut(&(from, to))?.pop_front()?;
-        Some(Packet { from, to, way: Way::Stream, message })
+        Some(Packet { from, to, way: Way::Stream, message, damaged: false })
     }
 }
 

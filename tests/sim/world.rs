@@ -20,9 +20,10 @@ use crate::dice::Dice;
 use crate::disk::Latency;
 use crate::host::{Arrival, Host, Out, Shared};
 use crate::linear::Operation;
-use crate::network::{Address, Conditions, Network, Way};
+use crate::network::{Address, Conditions, Network, Packet, Way};
 use crate::request::Key;
 use crate::trace::{Trace, name};
+use crate::wire::{self, Wire};
 use clients::Client;
 use coordinator::CoordinatorHost;
 pub use faults::Plan;
@@ -34,13 +35,6 @@ pub const START: Time = Time(1_700_000_000_000_000_000);
 
 /// Between two ticks of a machine, by the world's clock.
 const TICK: Duration = Duration::from_millis(7);
-
-/// What travels.
-#[derive(Clone, Debug)]
-pub enum Wire {
-    Message(Message),
-    Lifeline { node: NodeId, incarnation: Incarnation, ended: bool },
-}
 
 /// What is due at some instant.
 #[derive(Debug)]
@@ -109,6 +103,8 @@ pub struct World {
     number: u64,
     dice: Dice,
     network: Network<Wire>,
+    /// For encoding.
+    scratch: Vec<u8>,
     servers: Vec<Host>,
     coordinator: CoordinatorHost,
     lifelines: Vec<Lifeline>,
@@ -148,6 +144,7 @@ impl World {
             number: 0,
             dice,
             network,
+            scratch: Vec::new(),
             servers,
             coordinator,
             lifelines: Vec::new(),
@@ -209,7 +206,7 @@ impl World {
         self.figures.events += 1;
         let now = self.now;
         if let Some(packet) = self.network.take(now) {
-            return self.deliver(packet.from, packet.to, packet.way, packet.message);
+            return self.deliver(packet);
         }
         if self.coordinator.next_disk().is_some_and(|at| at <= now) {
             return self.coordinator_disk();
@@ -238,14 +235,12 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: Address, to: Address, way: Way, wire: Wire) {
+    fn deliver(&mut self, packet: Packet<Wire>) {
+        let (to, way) = (packet.to, packet.way);
+        let Some(arrival) = wire::receive(packet) else { return };
         if to == 0 {
-            return self.coordinator_receives(from, way, wire);
+            return self.coordinator_receives(arrival, way);
         }
-        let arrival = match wire {
-            Wire::Message(message) => Arrival::Message(message),
-            Wire::Lifeline { node, incarnation, ended } => Arrival::Lifeline { node, incarnation, ended },
-        };
         let host = self.server(to);
         if host.is_up()
             && let Some(arrival) = host.inbox.offer(arrival, way == Way::Datagram)
@@ -326,7 +321,7 @@ impl World {
         let life = self.server(place).life;
         for out in outs {
             match out {
-                Out::Send(message) => self.send(place, message),
+                Out::Send(message) => self.send(place, &message),
                 Out::Watch(member) => self.watch(place, member.node),
                 Out::Answer(op, outcome) => self.answered(place, op, outcome),
                 Out::Refuse(op) => self.refused(place, op),
@@ -342,10 +337,11 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: Address, message: Message) {
+    fn send(&mut self, from: Address, message: &Message) {
         let Some(to) = self.place_of(message.header.destination) else { return };
-        self.shared.trace.line(self.now, &name(from), || format!("-> {}", describe(&message)));
-        self.network.send(self.now, from, to, Wire::Message(message));
+        self.shared.trace.line(self.now, &name(from), || format!("-> {}", describe(message)));
+        let datagram = wire::datagram(message, &mut self.scratch);
+        self.network.send(self.now, from, to, datagram);
     }
 
     /// Opens a lifeline, if somebody of that name runs and can be reached.

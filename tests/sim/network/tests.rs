@@ -4,6 +4,12 @@ use super::*;
 
 const START: Time = Time(1_000_000_000);
 
+impl Cargo for u32 {
+    fn damaged(&self, dice: &mut Dice) -> Option<Self> {
+        Some(self ^ (1 << dice.below(32)))
+    }
+}
+
 fn network(conditions: Conditions) -> Network<u32> {
     Network::new(Dice::new(7), conditions)
 }
@@ -72,6 +78,16 @@ fn duplication_delivers_twice() {
     let mut network = network(Conditions { duplicate: 1.0, ..Conditions::CALM });
     network.send(START, 1, 2, 9);
     assert_eq!(messages(&mut network, later(1000)), [9, 9]);
+}
+
+#[test]
+fn damage_changes_its_share_and_says_so() {
+    let mut network = network(Conditions { damage: 0.5, ..Conditions::CALM });
+    (0..1000).for_each(|_| network.send(START, 1, 2, 9));
+    let arrived = arrivals(&mut network, later(1000));
+    assert!(arrived.iter().all(|(_, packet)| (packet.message != 9) == packet.damaged));
+    let damaged = arrived.iter().filter(|(_, packet)| packet.damaged).count();
+    assert!((400..600).contains(&damaged) && network.tally().damaged as usize == damaged, "{damaged}");
 }
 
 #[test]

@@ -6,17 +6,18 @@ use ringstore::cluster::{
 use ringstore::log::{Epoch, LogId};
 use ringstore::time::Time;
 
-use super::{Event, TICK, Wire, World, describe};
+use super::{Event, TICK, World, describe};
 use crate::dice::Dice;
 use crate::disk::{Disk, Job, Latency};
-use crate::network::{Address, Way};
+use crate::host::Arrival;
+use crate::network::Way;
 use crate::time::{Clock, Inbox};
 use ringstore::time::Duration;
 
 /// See the module.
 pub struct CoordinatorHost {
     clock: Clock,
-    pub inbox: Inbox<(Address, Wire)>,
+    pub inbox: Inbox<Arrival>,
     pub disk: Disk<()>,
     pub machine: Option<Coordinator>,
     pub life: u64,
@@ -78,24 +79,29 @@ impl World {
         self.schedule(TICK, Event::Tick(0, life));
     }
 
-    pub(super) fn coordinator_receives(&mut self, from: Address, way: Way, wire: Wire) {
+    pub(super) fn coordinator_receives(&mut self, arrival: Arrival, way: Way) {
         let host = &mut self.coordinator;
         if host.machine.is_none() {
             return;
         }
-        if let Some((from, wire)) = host.inbox.offer((from, wire), way == Way::Datagram) {
-            self.coordinator_takes(from, wire);
+        if let Some(arrival) = host.inbox.offer(arrival, way == Way::Datagram) {
+            self.coordinator_takes(arrival);
         }
     }
 
-    fn coordinator_takes(&mut self, _from: Address, wire: Wire) {
-        let input = match wire {
-            Wire::Message(message) => {
+    fn coordinator_takes(&mut self, arrival: Arrival) {
+        let input = match arrival {
+            Arrival::Message(message) => {
                 self.say(0, || format!("<- {}", describe(&message)));
                 CoordinatorInput::Received { message }
             }
-            Wire::Lifeline { node, incarnation, ended: true } => CoordinatorInput::LifelineEnded { node, incarnation },
-            Wire::Lifeline { node, incarnation, ended: false } => CoordinatorInput::LifelineLost { node, incarnation },
+            Arrival::Lifeline { node, incarnation, ended: true } => {
+                CoordinatorInput::LifelineEnded { node, incarnation }
+            }
+            Arrival::Lifeline { node, incarnation, ended: false } => {
+                CoordinatorInput::LifelineLost { node, incarnation }
+            }
+            Arrival::Asked(..) | Arrival::Resign => unreachable!("only servers are asked that"),
         };
         self.coordinator_input(input);
     }
@@ -117,8 +123,8 @@ impl World {
             return;
         }
         self.say(0, || "goes on".into());
-        for (from, wire) in self.coordinator.inbox.resume() {
-            self.coordinator_receives(from, Way::Stream, wire);
+        for arrival in self.coordinator.inbox.resume() {
+            self.coordinator_receives(arrival, Way::Stream);
         }
     }
 
@@ -167,7 +173,7 @@ impl World {
             }
             CoordinatorEffect::Send { message } => {
                 debug_assert_eq!(message.header.source, COORDINATOR);
-                self.send(0, message);
+                self.send(0, &message);
             }
             CoordinatorEffect::Watch { member, .. } => self.watch(0, member.node),
             CoordinatorEffect::RefusedServer { node, .. } => {

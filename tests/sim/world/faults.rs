@@ -4,11 +4,12 @@ use ringstore::cluster::Timing;
 use ringstore::log::layout::file;
 use ringstore::time::Duration;
 
-use super::{Event, Wire, World};
+use super::{Event, World};
 use crate::dice::Dice;
 use crate::disk::Latency;
 use crate::host::{Arrival, File};
 use crate::network::{Address, Conditions};
+use crate::wire::Wire;
 
 /// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
