@@ -272,16 +272,14 @@ pub enum Effect {
         /// About how many bytes.
         bytes: usize,
     },
-    /// Open a stream to the offer's destination and send it the data: `offer`, then `start`, `history` and the newest
-    /// leader's time at `start`, then all items while entries go on being applied, then how far they are applied at the end.
-    /// The log from `start` on is kept meanwhile. Then say `SnapshotSent` or `SnapshotFailed`. It never keeps the loop
-    /// from its other work.
+    /// Open a stream to the offer's destination and send it the data: `offer` first; when that was taken, where the data
+    /// stands that is applied now, the epochs that begin below, and the newest leader's time; then all items while entries
+    /// go on being applied; then how far they are committed at the end. The log from the start on is kept meanwhile. Then
+    /// say `SnapshotSent` or `SnapshotFailed`. It never keeps the loop from its other work.
     SendSnapshot {
         /// To whom, in the name of which epoch.
         offer: Message,
-        /// Where the log stands that is applied now.
-        start: Mark,
-        /// Where each epoch up to there begins.
+        /// Where each epoch up to what is committed begins.
         history: Vec<EpochStart>,
     },
     /// The stream that was offered is what this server needs: drop data, locks, log and any other such stream, install

@@ -82,14 +82,10 @@ impl Forwards {
         });
     }
 
-    /// The log was replaced by a snapshot: what was sent may be in that, and nothing here will ever say so (C2).
-    pub fn on_snapshot(&mut self, effects: &mut Vec<Effect>) {
-        self.pending.retain(|&number, pending| {
-            if pending.sent.is_some() {
-                effects.push(Effect::ForwardDone { number, outcome: Outcome::Unknown });
-            }
-            pending.sent.is_none()
-        });
+    /// The log is dropped for a snapshot: what was sent may be in that, and nothing here will ever say so (C2).
+    pub fn on_dropped(&mut self, effects: &mut Vec<Effect>) {
+        let unknown = std::mem::take(&mut self.pending).into_keys();
+        effects.extend(unknown.map(|number| Effect::ForwardDone { number, outcome: Outcome::Unknown }));
     }
 
     /// The leader says that a write changed nothing.

@@ -52,6 +52,7 @@ impl Learner {
     pub fn on_offered(server: &mut Server, effects: &mut Vec<Effect>) {
         if server.is_lost() {
             server.dropped = true;
+            server.forwards.on_dropped(effects);
             effects.push(Effect::TakeSnapshot);
         } else {
             effects.push(Effect::RefuseSnapshot);

@@ -1,10 +1,11 @@
 //! One server's part in the cluster: judges what comes (R7), adopts configurations, and is leader, follower or learner as they
 //! say. Owns the roles; each role's own rules stand in its file.
 
-use super::configuration::{COORDINATOR, Configuration, Doubt, Epoch, Incarnation, NodeId};
+use super::configuration::{COORDINATOR, Configuration, Doubt, Epoch, Incarnation, NodeId, Position};
 use super::effect::{Boot, Effect, Input, Report, Snapshot};
 use super::follower::Follower;
 use super::frame::Frame;
+use super::history::EpochStart;
 use super::leader::Leader;
 use super::learner::Learner;
 use super::message::{Body, Header, Message};
@@ -493,6 +494,8 @@ impl Replica {
                 // R11
                 if Leader::has_room(server) { Ok(WritePlace::Here) } else { Err(WriteRefusal::Busy) }
             }
+            // what was sent from here could never be found again in a log that is to be dropped
+            Role::Follower(_) | Role::Learner(_) if server.is_lost() => Err(WriteRefusal::NoLeader),
             Role::Follower(_) | Role::Learner(_) if server.forwards.is_full() => Err(WriteRefusal::Busy),
             Role::Follower(_) | Role::Learner(_) => Ok(WritePlace::Leader),
             Role::Leader(_) | Role::Starting | Role::Outside => Err(WriteRefusal::NoLeader),
@@ -551,6 +554,18 @@ impl Replica {
             Role::Follower(_) => "follower",
             Role::Leader(_) => "leader",
         }
+    }
+
+    /// Where each epoch begins that has a frame below `position`: what a snapshot says of the log before it.
+    #[must_use]
+    pub fn epochs_below(&self, position: Position) -> Vec<EpochStart> {
+        self.server.journal.history().starts_below(position).copied().collect()
+    }
+
+    /// Why its log or data is doubted, if it is.
+    #[must_use]
+    pub const fn doubt(&self) -> Doubt {
+        self.server.doubt
     }
 
     /// What must hold between steps.

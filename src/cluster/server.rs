@@ -161,7 +161,6 @@ impl Server {
         self.journal = self.journal.replaced(history, start, last_time);
         (self.consistent, self.dropped, self.expected) = (consistent.position, false, None);
         self.digests.clear();
-        self.forwards.on_snapshot(effects);
         self.doubt = Doubt::Snapshot;
         self.persist(effects);
     }

@@ -4,9 +4,11 @@
 
 mod process;
 mod reads;
+mod snapshot;
 
-use ringstore::cluster::{Boot, Doubt, Mark, Member, Message, NodeRecord, Rules, Timing};
-use ringstore::log::{Incarnation, NodeId, Position};
+use ringstore::cluster::{Boot, Doubt, Mark, Member, Message, NodeRecord, Rules, Snapshot, Timing};
+use ringstore::log::layout::file;
+use ringstore::log::{FileHeader, Incarnation, NodeId, Position};
 use ringstore::time::Time;
 
 use crate::checks::Checks;
@@ -14,15 +16,19 @@ use crate::dice::Dice;
 use crate::disk::{Disk, Job, Latency};
 use crate::linear::Outcome;
 use crate::network::Address;
-use crate::recovery::{new_log, recover};
+use crate::recovery::{self, Found, new_log, recover};
 use crate::time::{Clock, Inbox};
 use crate::trace::{Trace, name};
+use crate::wire::Piece;
+use process::Log;
 pub use process::Process;
 
 /// A server's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum File {
     Log,
+    /// The data as of the log's beginning.
+    Keystore,
     /// Its identity and the newest configuration; the bytes are a number of `records`.
     Record,
 }
@@ -42,6 +48,8 @@ pub enum Arrival {
     },
     /// A client asks.
     Asked(OpId, crate::request::Key, crate::linear::Op),
+    /// Of a stream, from a place.
+    Stream(Address, u64, Piece),
     /// SIGTERM.
     Resign,
 }
@@ -59,6 +67,10 @@ pub enum Out {
     Hangup(OpId),
     /// Another step of this read is due after so many nanoseconds.
     ReadStep(u64, u64),
+    /// Of a stream that there is.
+    Stream(Address, u64, Piece),
+    /// Of one that is opened to a server of that name.
+    Open(NodeId, u64, Piece),
     /// It serves as leader.
     Serving,
 }
@@ -73,6 +85,8 @@ pub struct Shared {
     pub strict_reads: bool,
     /// How often a read is stopped between two of its steps.
     pub read_stall: f64,
+    /// Streams opened so far.
+    pub streams: u64,
     /// What write paths count to.
     pub stats: ringstore::stats::Shared,
 }
@@ -91,11 +105,10 @@ pub struct Host {
     pub fresh_name: NodeId,
     /// All names that it has had: a wiped disk makes another server of it.
     pub names: Vec<NodeId>,
-    /// A mark on the disk: the log was corrupt and reached up to here, so that it may lack what was acked until this much
-    /// is applied. Whoever cuts a corrupt log forgets by that why it is short, and must not.
-    doubt_below: Option<Position>,
     /// So many effects from now on the machine ends, in the middle of a step.
     pub crash_after: Option<u64>,
+    /// The log is shortened at the next tick.
+    pub shorten: bool,
 }
 
 /// Arrivals that a paused server's socket holds.
@@ -111,10 +124,10 @@ impl Host {
             process: None,
             life: 0,
             records: Vec::new(),
-            doubt_below: None,
             fresh_name: NodeId(place as u64),
             names: vec![NodeId(place as u64)],
             crash_after: None,
+            shorten: false,
         }
     }
 
@@ -139,54 +152,72 @@ impl Host {
         (self.records.len() as u64 - 1).to_le_bytes().to_vec()
     }
 
-    /// Does something to the disk at once, as a program does that has nothing else to do.
-    fn at_once(&mut self, jobs: Vec<Job<File>>) {
-        for job in jobs {
-            self.disk.do_at_once(job);
-        }
-    }
-
     /// The process starts: reads its disk and begins to run.
     pub fn start(&mut self, now: Time, shared: &mut Shared) -> Vec<Out> {
         assert!(self.process.is_none(), "it runs already");
         self.life += 1;
         let record = self.record();
-        let found = recover(self.disk.read(&File::Log));
-        let bytes = self.disk.read(&File::Log).len() as u64;
-        let mut jobs = vec![Job::Truncate(File::Log, found.keep_bytes)];
-        if found.keep_bytes == 0 {
-            jobs.push(Job::Append(File::Log, new_log()));
-        }
-        jobs.push(Job::Sync(File::Log));
-        self.at_once(jobs);
+        let keystore = self.disk.read(&File::Keystore).to_vec();
+        let nothing =
+            Snapshot { start: Mark::default(), consistent: Mark::default(), history: Vec::new(), last_time: Time(0) };
+        let Snapshot { start, consistent, history, last_time } =
+            recovery::keystore(&keystore, |_| ()).unwrap_or(nothing);
+        let mut found = recover(self.disk.read(&File::Log));
+        found.behind(start);
+        let base = self.prepare_log(&found, start, last_time);
         if found.doubt == Doubt::Corruption {
-            self.doubt_below = self.doubt_below.max(Some(Position(bytes)));
             shared.trace.line(now, &self.name(), || "finds its log corrupt".into());
         }
         let boot = Boot {
             record,
             contact: self.place.to_string(),
-            history: found.history(),
-            end: found.end(),
-            last_time: found.last_time(),
-            applied: Mark::default(),
-            consistent: Mark::default(),
-            doubt: if self.doubt_below.is_some() { Doubt::Corruption } else { Doubt::None },
+            history: found.history(history),
+            end: found.end(start),
+            last_time: found.last_time(last_time),
+            applied: start,
+            consistent,
+            doubt: found.doubt,
             timing: shared.timing,
             strict_reads: shared.strict_reads,
             rules: shared.rules,
         };
         shared.trace.line(now, &self.name(), || {
-            format!("starts as {:?}, its log ends at {:?}", boot.record.node, boot.end.index)
+            let (node, end, doubt) = (boot.record.node, boot.end.index, boot.record.doubt);
+            format!("starts as {node:?}, its log ends at {end:?}, doubt {doubt:?}")
         });
         let local = self.clock.read(now);
-        let (process, effects) = Process::start(local, boot, found.frames, shared.dice.number());
+        let log = Log { frames: found.frames, keystore, base };
+        let (process, effects) = Process::start(local, boot, log, shared.dice.number());
         self.process = Some(process);
         self.crash_after = None;
         let mut outs = Vec::new();
         self.carry_out(now, effects, &mut outs, shared);
         self.pump_disk(now);
         outs
+    }
+
+    /// What was read is durable before it is trusted. A torn tail is cut; what is cut off as corrupt is not, before the
+    /// machine says so. Where the log begins.
+    fn prepare_log(&mut self, found: &Found, start: Mark, last_time: Time) -> Position {
+        let base = FileHeader::decode(self.disk.read(&File::Log)).ok().map(|header| header.position);
+        let whole = found.end(start).position;
+        let reaches = |base: &Position| {
+            // a log that is to be cut is cut when the record says why
+            found.doubt == Doubt::Corruption || !found.frames.is_empty() || *base == start.position
+        };
+        match base.filter(|base| found.keep_bytes > 0 && reaches(base)) {
+            Some(base) => {
+                if found.doubt == Doubt::None {
+                    self.disk.do_at_once(Job::Truncate(File::Log, whole.0 - base.0 + file::BYTES as u64));
+                }
+                self.disk.do_at_once(Job::Sync(File::Log));
+                base
+            }
+            None => {
+                self.disk.do_at_once(Job::Replace(File::Log, new_log(start, last_time)));
+                start.position
+            }
+        }
     }
 
     /// The process ends and everything in memory with it: the clients that waited.
@@ -197,15 +228,9 @@ impl Host {
         self.process.take().map(Process::waiting).unwrap_or_default()
     }
 
-    /// So much is applied.
-    pub(crate) fn on_applied(&mut self, upto: Position) {
-        self.doubt_below = self.doubt_below.filter(|&below| upto < below);
-    }
-
     /// The disk is a new one.
     pub fn wipe(&mut self) {
         self.disk.wipe();
-        self.doubt_below = None;
         self.fresh_name = NodeId(self.place as u64 + 100);
         self.names.push(self.fresh_name);
     }

@@ -19,8 +19,12 @@ pub fn run(seed: u64, rules: Rules, plan: Plan, trace: bool) -> Result<Figures, 
 
 #[cfg(test)]
 mod tests {
+    use ringstore::cluster::Timing;
+    use ringstore::time::Duration;
+
     use super::*;
     use crate::dice::{replayed, seeds};
+    use crate::world::Fault;
 
     /// Seeds that `cargo test` runs; `examples/simulate.rs` runs more.
     const SEEDS: u64 = 200;
@@ -39,6 +43,36 @@ mod tests {
         println!("{figures:?}");
         assert!(figures.keys_undecided == 0, "a history was too long to be judged");
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+    }
+
+    /// Seeds in which logs are short when servers are lost, so that snapshots are needed.
+    #[test]
+    fn who_cannot_catch_up_by_log_gets_a_snapshot() {
+        let mut figures = Figures::default();
+        for seed in seeds(0..40) {
+            let mut plan = Plan::draw(seed);
+            let more = [Fault::Shorten, Fault::Wipe, Fault::Kill, Fault::PowerLoss, Fault::Isolate];
+            plan.faults.extend(more);
+            (plan.faulty, plan.between) = (Duration::from_millis(6000), Duration::from_millis(300));
+            let of = run(seed, Rules::ALL, plan.clone(), replayed().is_some());
+            figures += of.unwrap_or_else(|why| panic!("RINGSTORE_SEED={seed}: {why}\n{plan:?}"));
+        }
+        println!("{figures:?}");
+        assert!(replayed().is_some() || figures.snapshots >= 20, "{figures:?}");
+    }
+
+    #[test]
+    fn who_holds_other_data_than_its_leader_is_given_the_leaders() {
+        let mut figures = Figures::default();
+        for seed in seeds(0..20) {
+            let mut plan = Plan::draw(seed);
+            plan.faults = vec![Fault::Rot, Fault::SlowDisk, Fault::Shorten, Fault::Clog];
+            plan.timing = Timing::default();
+            let of = run(seed, Rules::ALL, plan.clone(), replayed().is_some());
+            figures += of.unwrap_or_else(|why| panic!("RINGSTORE_SEED={seed}: {why}\n{plan:?}"));
+        }
+        println!("{figures:?}");
+        assert!(replayed().is_some() || figures.rotten >= 10 && figures.snapshots >= 10, "{figures:?}");
     }
 
     #[test]

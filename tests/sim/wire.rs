@@ -14,7 +14,30 @@ use crate::network::{Cargo, Packet};
 #[derive(Clone, Debug)]
 pub enum Wire {
     Datagram(Rc<[u8]>),
-    Lifeline { node: NodeId, incarnation: Incarnation, ended: bool },
+    Lifeline {
+        node: NodeId,
+        incarnation: Incarnation,
+        ended: bool,
+    },
+    /// Of the stream of that number.
+    Stream(u64, Piece),
+}
+
+/// A part of a stream that carries a snapshot, or of what its receiver says.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// To a server of this name: the first, as the codec makes it.
+    Offer(Rc<[u8]>),
+    /// Some of the keystore.
+    Bytes(Rc<[u8]>),
+    /// The rest of the keystore.
+    End(Rc<[u8]>),
+    /// From the receiver: more, please.
+    Next,
+    /// From the receiver: it is on the disk.
+    Installed,
+    /// From either: it has ended early.
+    Broken,
 }
 
 /// A message as it travels.
@@ -28,6 +51,7 @@ pub fn datagram(message: &Message, scratch: &mut Vec<u8>) -> Wire {
 pub fn receive(packet: Packet<Wire>) -> Option<Arrival> {
     let bytes = match packet.message {
         Wire::Lifeline { node, incarnation, ended } => return Some(Arrival::Lifeline { node, incarnation, ended }),
+        Wire::Stream(stream, piece) => return Some(Arrival::Stream(packet.from, stream, piece)),
         Wire::Datagram(bytes) => bytes,
     };
     match codec::decode(&bytes) {

@@ -81,6 +81,10 @@ pub struct Figures {
     pub reads: u64,
     pub unknown: u64,
     pub keys_undecided: u64,
+    /// Snapshots that were installed.
+    pub snapshots: u64,
+    /// Servers that held wrong data for a while.
+    pub rotten: u64,
 }
 
 impl std::ops::AddAssign for Figures {
@@ -93,6 +97,8 @@ impl std::ops::AddAssign for Figures {
         self.reads += other.reads;
         self.unknown += other.unknown;
         self.keys_undecided += other.keys_undecided;
+        self.snapshots += other.snapshots;
+        self.rotten += other.rotten;
     }
 }
 
@@ -135,6 +141,7 @@ impl World {
             timing: plan.timing,
             strict_reads: plan.strict_reads,
             read_stall: plan.read_stall,
+            streams: 0,
             stats: ringstore::stats::Shared::new(ServerConfig::default(), 1, START),
         };
         let network = Network::new(dice.split(), conditions);
@@ -327,6 +334,15 @@ impl World {
                 Out::Refuse(op) => self.refused(place, op),
                 Out::Hangup(op) => self.hung_up(op),
                 Out::ReadStep(ticket, nanos) => self.schedule(Duration(nanos), Event::Read(place, life, ticket)),
+                Out::Stream(to, stream, piece) => {
+                    self.figures.snapshots += u64::from(matches!(piece, wire::Piece::Installed));
+                    self.network.send_stream(self.now, place, to, Wire::Stream(stream, piece));
+                }
+                Out::Open(node, stream, piece) => {
+                    if let Some(to) = self.place_of(node) {
+                        self.network.send_stream(self.now, place, to, Wire::Stream(stream, piece));
+                    }
+                }
                 Out::Serving => self.figures.elections += 1,
             }
         }

@@ -91,10 +91,10 @@ impl Leader {
             return;
         }
         self.snapshots.sending = Some(node);
-        let start = server.journal.commit();
-        let history = server.journal.history().starts_below(start.position).copied().collect();
+        let commit = server.journal.commit();
+        let history = server.journal.history().starts_below(commit.position).copied().collect();
         effects.push(Effect::Report(Report::NeedsSnapshot { node }));
-        effects.push(Effect::SendSnapshot { offer: server.message(node, Body::SnapshotOffer), start, history });
+        effects.push(Effect::SendSnapshot { offer: server.message(node, Body::SnapshotOffer), history });
     }
 
     /// The stream to `node` has ended, well or not.

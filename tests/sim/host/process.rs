@@ -14,18 +14,53 @@ use ringstore::time::Time;
 use ringstore::writes::{Answer, Origin, Placed, Writes};
 
 use super::reads::Read;
+use super::snapshot::{Streams, restore};
 use super::{Arrival, File, Host, OpId, Out, Shared};
 use crate::data::{Item, Items};
 use crate::disk::{Job, Refusal};
 use crate::linear::Op;
+use crate::recovery::new_log;
 use crate::request::{Key, key_bytes, outcome, write};
 
 /// Work for the disk, in order, one at a time.
-enum Work {
-    Record { record: NodeRecord, epoch: Epoch },
-    Append { frame: Frame, cut: u64 },
-    Sync { upto: Position, cut: u64 },
-    Truncate { to: Mark },
+pub(super) enum Work {
+    Record {
+        record: NodeRecord,
+        epoch: Epoch,
+    },
+    Append {
+        frame: Frame,
+        cut: u64,
+    },
+    Sync {
+        upto: Position,
+        cut: u64,
+    },
+    Truncate {
+        to: Mark,
+    },
+    /// Neither log nor keystore are there any more.
+    Drop,
+    /// The data as bytes: taken here, or of the stream of that number.
+    Keystore {
+        bytes: Vec<u8>,
+        stream: Option<u64>,
+    },
+    /// The log begins at that keystore's start.
+    Rebase {
+        start: Mark,
+        keystore: Vec<u8>,
+        bytes: Vec<u8>,
+        stream: Option<u64>,
+    },
+}
+
+/// What was found on the disk.
+pub struct Log {
+    pub frames: Vec<Frame>,
+    pub keystore: Vec<u8>,
+    /// Where the log file begins.
+    pub base: Position,
 }
 
 /// See the module.
@@ -35,18 +70,27 @@ pub struct Process {
     pub(super) writes: Writes,
     pub(super) reader: Reader,
     /// Frames that are in the log and not applied, by position: what the checks are told of commits.
-    unapplied: BTreeMap<u64, Frame>,
+    pub(super) unapplied: BTreeMap<u64, Frame>,
+    pub(super) streams: Streams,
+    /// Where the log file begins.
+    pub(super) base: Position,
+    /// Where the keystore's log goes on.
+    pub(super) start: Mark,
+    /// A snapshot's data is exact from here on.
+    pub(super) consistent: Position,
+    /// Something is in the store that no entry put there.
+    pub(super) rotten: bool,
     pub node: NodeId,
     pub incarnation: Incarnation,
-    queue: VecDeque<Work>,
+    pub(super) queue: VecDeque<Work>,
     in_flight: Option<(u64, Work)>,
     /// Where the log ends on the disk, written or synced.
-    written: Position,
-    durable: Position,
+    pub(super) written: Position,
+    pub(super) durable: Position,
     counters: Counters,
     pub(super) reads: BTreeMap<u64, Read>,
     pub(super) tickets: u64,
-    inputs: VecDeque<Input>,
+    pub(super) inputs: VecDeque<Input>,
 }
 
 impl Process {
@@ -58,13 +102,16 @@ impl Process {
         }
     }
 
-    pub(super) fn start(now: Time, boot: Boot, frames: Vec<Frame>, hash_seed: u64) -> (Self, Vec<Effect>) {
+    pub(super) fn start(now: Time, boot: Boot, log: Log, hash_seed: u64) -> (Self, Vec<Effect>) {
         let (node, incarnation) = (boot.record.node, Incarnation(boot.record.incarnation.0 + 1));
-        let end = boot.end.position;
+        let start = boot.applied;
+        let (end, consistent) = (boot.end.position, boot.consistent.position);
+        let Log { frames, keystore, base } = log;
         let mut effects = Vec::new();
         let machine = Replica::start(now, boot, &mut effects);
         let (mut writes, reader) = store(hash_seed);
         writes.join(node, incarnation);
+        restore(&mut writes, &keystore);
         frames.iter().for_each(|frame| writes.on_append(frame));
         writes.on_durable(end);
         let process = Self {
@@ -72,6 +119,11 @@ impl Process {
             writes,
             reader,
             unapplied: frames.into_iter().map(|frame| (frame.position().0, frame)).collect(),
+            streams: Streams::default(),
+            base,
+            start,
+            consistent,
+            rotten: false,
             node,
             incarnation,
             queue: VecDeque::new(),
@@ -154,6 +206,7 @@ impl Host {
             }
             Arrival::Asked(op, key, Op::Get) => self.begin_read(now, op, key, &mut outs, shared),
             Arrival::Asked(op, key, what) => self.begin_write(now, op, key, &what, &mut outs, shared),
+            Arrival::Stream(from, stream, piece) => self.stream(now, from, stream, piece, &mut outs, shared),
             Arrival::Resign => self.input(now, Input::Resign, &mut outs, shared),
         }
         self.pump_disk(now);
@@ -172,6 +225,7 @@ impl Host {
                 inputs.push_back(Input::ForwardAnswered { origin, reply });
             });
         }
+        self.streams_ticked(now, &mut outs, shared);
         self.input(now, Input::Ticked, &mut outs, shared);
         self.pump_disk(now);
         outs
@@ -285,17 +339,19 @@ impl Host {
             Effect::ReadAllowed { ticket, deadline } => self.read_allowed(ticket, deadline, outs),
             Effect::ReadRefused { ticket, .. } => self.read_refused(ticket, outs),
             Effect::ReadLog { node, from, bytes } => {
-                let frames = read_log(self.disk.read(&File::Log), from.position, bytes);
+                let base = process.base;
+                let frames = read_log(self.disk.read(&File::Log), base, from.position, bytes);
                 let process = self.running();
                 process.inputs.push_back(Input::LogRead { node, from, frames });
             }
-            Effect::SendSnapshot { .. } | Effect::TakeSnapshot => unreachable!("logs hold everything here"),
-            Effect::RefuseSnapshot => {}
+            Effect::SendSnapshot { offer, history } => self.send_snapshot(now, &offer, history, outs, shared),
+            Effect::TakeSnapshot => self.take_snapshot(),
+            Effect::RefuseSnapshot => process.streams.refuse(),
             Effect::Watch { member } => outs.push(Out::Watch(member)),
             Effect::Report(report) => {
                 shared.trace.line(now, &name, || format!("{report:?}"));
                 assert!(
-                    !matches!(report, Report::DigestDiffers { .. }),
+                    process.rotten || !matches!(report, Report::DigestDiffers { .. }),
                     "{name} holds other data than its leader: {report:?}"
                 );
                 if matches!(report, Report::Serving { .. }) {
@@ -315,9 +371,10 @@ impl Host {
         answer(&answers, outs);
         // there is always room, so that everything is applied at once
         let digest = digest.expect("all is applied");
-        shared.checks.on_applied(process.node, digest);
+        if !process.rotten && upto.position >= process.consistent {
+            shared.checks.on_applied(process.node, digest);
+        }
         process.inputs.push_back(Input::Applied { digest });
-        self.on_applied(upto.position);
         self.wake_reads(now, outs);
     }
 
@@ -361,6 +418,7 @@ impl Host {
             return;
         }
         let Some(work) = process.queue.pop_front() else { return };
+        let (base, start) = (process.base, process.start);
         let job = match &work {
             Work::Record { record, .. } => {
                 let record = record.clone();
@@ -368,7 +426,19 @@ impl Host {
             }
             Work::Append { frame, .. } => Job::Append(File::Log, frame.bytes().to_vec()),
             Work::Sync { .. } => Job::Sync(File::Log),
-            Work::Truncate { to } => Job::Truncate(File::Log, to.position.0 + file::BYTES as u64),
+            // all that is kept of a log is in the keystore
+            Work::Truncate { to } if base < start.position && to.position <= start.position => {
+                self.running().base = start.position;
+                Job::Replace(File::Log, new_log(start, Time(0)))
+            }
+            Work::Truncate { to } => Job::Truncate(File::Log, to.position.0 - base.0 + file::BYTES as u64),
+            Work::Drop => {
+                // the keystore goes first: a log without it is seen not to reach it, and goes as well
+                self.disk.do_at_once(Job::Replace(File::Keystore, Vec::new()));
+                Job::Replace(File::Log, new_log(Mark::default(), Time(0)))
+            }
+            Work::Keystore { bytes, .. } => Job::Replace(File::Keystore, bytes.clone()),
+            Work::Rebase { bytes, .. } => Job::Replace(File::Log, bytes.clone()),
         };
         let ticket = self.disk.submit(now, job);
         self.running().in_flight = Some((ticket, work));
@@ -392,7 +462,15 @@ impl Host {
                 process.queue.push_front(Work::Sync { upto: written, cut });
                 self.input(now, Input::Refused { written, cut }, &mut outs, shared);
             }
+            (Work::Keystore { stream, .. }, Err(Refusal::Full)) => {
+                self.keystore_refused(now, stream, &mut outs, shared)
+            }
             (_, Err(_)) => return (false, outs),
+            (Work::Drop, Ok(())) => process.on_rebased(Mark::default(), Position(0)),
+            (Work::Keystore { bytes, stream }, Ok(())) => self.keystore_done(bytes, stream),
+            (Work::Rebase { start, keystore, bytes, stream }, Ok(())) => {
+                self.rebased(now, start, bytes.len(), &keystore, stream, &mut outs, shared);
+            }
             (Work::Record { epoch, .. }, Ok(())) => {
                 self.input(now, Input::RecordPersisted { epoch }, &mut outs, shared);
             }
@@ -447,9 +525,10 @@ fn store(hash_seed: u64) -> (Writes, Reader) {
 }
 
 /// Frames of a log file from `from` on, of about so many bytes; nothing when no frame begins there.
-fn read_log(log: &[u8], from: Position, bytes: usize) -> Vec<Frame> {
+fn read_log(log: &[u8], base: Position, from: Position, bytes: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
-    let mut rest = log.get(file::BYTES + from.0 as usize..).unwrap_or_default();
+    let at = from.0.checked_sub(base.0).map(|at| file::BYTES + at as usize);
+    let mut rest = at.and_then(|at| log.get(at..)).unwrap_or_default();
     let mut taken = 0;
     while taken <= bytes
         && let Ok(header) = FrameHeader::decode(rest)

@@ -101,7 +101,7 @@ impl World {
             Arrival::Lifeline { node, incarnation, ended: false } => {
                 CoordinatorInput::LifelineLost { node, incarnation }
             }
-            Arrival::Asked(..) | Arrival::Resign => unreachable!("only servers are asked that"),
+            Arrival::Asked(..) | Arrival::Stream(..) | Arrival::Resign => unreachable!("only servers are asked that"),
         };
         self.coordinator_input(input);
     }

@@ -33,6 +33,11 @@ pub enum Fault {
     /// A bit of a server's log flips while it is down.
     Flip,
     SlowDisk,
+    /// A server writes a keystore and shortens its log.
+    Shorten,
+    /// A follower holds something that its leader does not. Only where a test says so: if the leader goes before the two were
+    /// compared, what is wrong becomes what is right.
+    Rot,
     FullDisk,
     /// A sync fails: the process must end.
     BrokenSync,
@@ -44,7 +49,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Kill,
         Self::PowerLoss,
         Self::Pause,
@@ -56,6 +61,7 @@ impl Fault {
         Self::Wipe,
         Self::Flip,
         Self::SlowDisk,
+        Self::Shorten,
         Self::FullDisk,
         Self::BrokenSync,
         Self::Resign,
@@ -224,6 +230,14 @@ impl World {
             Fault::SlowDisk => {
                 let latency = Latency::draw(&mut self.dice);
                 self.server(place).disk.set_latency(latency);
+            }
+            Fault::Shorten => self.servers.iter_mut().for_each(|host| host.shorten = true),
+            Fault::Rot => {
+                if self.server(place).process.as_ref().is_some_and(crate::host::Process::follows)
+                    && self.server(place).rot()
+                {
+                    self.figures.rotten += 1;
+                }
             }
             Fault::FullDisk => {
                 let room = self.dice.between(0, 300);
