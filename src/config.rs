@@ -133,7 +133,7 @@ pub const ACK_RANGES_MAX: usize = 32;
 /// A message between servers: one frame, with one entry of the largest item in it.
 pub const MESSAGE_BYTES_MAX: usize = FORWARD_BYTES_MAX + 2 * FRAME_BYTES_TARGET;
 /// Bytes of messages for one peer that are not acked: past this they are dropped, which is as if they were lost.
-pub const OUTGOING_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 2 * WINDOW_BYTES as usize;
+pub const OUTGOING_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 2 * RECEIVE_BYTES as usize;
 /// Bytes of incomplete messages of one peer.
 pub const ASSEMBLY_BYTES_MAX: usize = OUTGOING_BYTES_MAX;
 /// Messages that are complete before an older one.
@@ -158,8 +158,18 @@ pub const CLUSTER_LEADER_SILENCE: Duration = Duration::from_millis(400);
 pub const CLUSTER_RESEND: Duration = Duration::from_millis(60);
 /// Bytes of frames kept in memory for followers that lack them; older ones come from the log.
 pub const TAIL_BYTES: usize = 32 << 20;
-/// Bytes sent to a follower and not yet in its log, at most.
-pub const WINDOW_BYTES: u64 = 4 << 20;
+/// Frames kept in memory at most, unless they are not yet committed and durable.
+pub const TAIL_FRAMES: usize = 8192;
+/// Bytes of frames that a follower takes beyond what is on its disk (R11); a slow disk closes that window.
+pub const RECEIVE_BYTES: u64 = 8 << 20;
+/// Frames sent to a follower and not yet in its log, and frames it keeps that came ahead of a gap, at most.
+pub const FLIGHT_FRAMES_MAX: usize = 4096;
+/// Parts of the log that an ack says to be missing.
+pub const MISSING_RANGES_MAX: usize = 64;
+/// Bytes that are sent to a learner and not yet in its log: catching up leaves room for the members.
+pub const LEARNER_FLIGHT_BYTES: u64 = 1 << 20;
+/// How often the time to the next question is doubled while there is no answer.
+pub const PROBE_DOUBLINGS_MAX: u32 = 6;
 /// Bytes that a learner may lack when it is made a member: the rest it gets while its acks are already needed.
 pub const JOIN_LAG_BYTES: u64 = 1 << 20;
 /// Bytes of the log read at a time for a learner that is behind the tail.
@@ -201,8 +211,11 @@ const _: () = assert!(DATAGRAM_BYTES >= DATAGRAM_BYTES_MIN && DATAGRAM_BYTES_LOO
 const _: () = assert!(MESSAGE_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(CLUSTER_BEACON.0 * 4 <= CLUSTER_LEASE.0, "a lease outlives lost beacons");
 const _: () = assert!(CLUSTER_SILENCE.0 > CLUSTER_LEASE.0, "a silent member's promise has ended when it is left out");
-const _: () = assert!(TAIL_BYTES as u64 >= 2 * WINDOW_BYTES, "what is under way is in memory");
-const _: () = assert!(JOIN_LAG_BYTES <= WINDOW_BYTES);
+const _: () = assert!(TAIL_BYTES as u64 >= 2 * RECEIVE_BYTES, "what is under way is in memory");
+const _: () = assert!(TAIL_FRAMES >= 2 * FLIGHT_FRAMES_MAX, "what is under way is in memory");
+const _: () = assert!(RECEIVE_BYTES as usize >= 2 * FRAME_BYTES_TARGET, "a frame is under way while one is written");
+const _: () = assert!(JOIN_LAG_BYTES <= RECEIVE_BYTES);
+const _: () = assert!(MISSING_RANGES_MAX <= u8::MAX as usize && 16 * MISSING_RANGES_MAX < DATAGRAM_BYTES);
 
 /// When an acknowledged write is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

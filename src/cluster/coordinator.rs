@@ -36,6 +36,7 @@ pub struct CoordinatorBoot {
 /// Something that has happened.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the fields are those of a server's inputs")]
+#[allow(clippy::large_enum_variant, reason = "most inputs are messages, and none is kept")]
 pub enum CoordinatorInput {
     /// A message came.
     Received { message: Message },

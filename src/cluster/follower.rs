@@ -17,7 +17,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub const fn new(leader: NodeId) -> Self {
+    pub fn new(leader: NodeId) -> Self {
         Self { receiver: Receiver::new(leader), lease: None }
     }
 

@@ -3,22 +3,22 @@
 
 mod admission;
 mod members;
+mod sending;
 mod serve;
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::configuration::{Configuration, Epoch, LogIndex, Mark, NodeId, Position};
+use super::configuration::{Configuration, Epoch, LogIndex, NodeId, Position};
 use super::effect::{Effect, Report};
 use super::frame::Frame;
 use super::intake::Intake;
 use super::lease::Echoes;
-use super::message::{Ack, Body, Digest, Standing};
+use super::message::{Ack, Digest};
 use super::progress::Progress;
 use super::quorum::{self, Change, Need};
 use super::rules::Rule;
 use super::server::Server;
-use crate::config;
 use crate::log::{Entry, FrameBuilder, FrameStart};
 use crate::time::Time;
 use admission::Admission;
@@ -98,6 +98,9 @@ impl Leader {
             };
             leader.peers.entry(member.node).or_insert_with(fresh).member = member.clone();
         }
+        for (&node, progress) in &mut leader.peers {
+            progress.learns = !configuration.has(node);
+        }
         leader.begin_epoch(now, server, effects);
         leader
     }
@@ -162,11 +165,10 @@ impl Leader {
         server.append(frame, effects);
         let (end, time) = (server.journal.end(), server.journal.last_time());
         effects.push(Effect::BecameLeader { epoch: self.epoch, end, time });
-        let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
-        for node in nodes {
+        for &node in self.peers.keys() {
             server.announce(node, effects);
-            self.send_frames(now, node, server, effects);
         }
+        self.send_to_all(now, server, effects);
         self.advance(now, server, effects);
     }
 
@@ -193,74 +195,8 @@ impl Leader {
                 || !server.rules.hold(Rule::R23))
     }
 
-    /// Sends what the tail holds and the window allows; from the disk what the tail holds no more.
-    fn send_frames(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
-        let progress = self.peers.get_mut(&node).expect("the caller knows it");
-        if self.resigned || progress.dead || progress.reading || self.snapshots.is_lost(node) {
-            return;
-        }
-        let commit = server.journal.commit().position;
-        while progress.has_room() && progress.next.position < server.journal.end().position {
-            let Some(frame) = server.journal.tail().at(progress.next.position) else {
-                progress.reading = true;
-                let (from, bytes) = (progress.next, config::CATCH_UP_BYTES);
-                effects.push(Effect::ReadLog { node, from, bytes });
-                return;
-            };
-            let append = progress.append(now, Some(frame.clone()), commit, None);
-            server.send(node, Body::Append(append), effects);
-        }
-    }
-
-    fn beacon(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
-        let digest = self.digest;
-        let progress = self.peers.get_mut(&node).expect("the caller knows it");
-        let append = progress.append(now, None, server.journal.commit().position, digest);
-        server.send(node, Body::Append(append), effects);
-    }
-
-    /// The write path made a frame.
-    pub fn on_frame(&mut self, now: Time, frame: Frame, server: &mut Server, effects: &mut Vec<Effect>) {
-        assert!(frame.epoch() == self.epoch, "a frame is made in the epoch of the last BecameLeader");
-        server.append(frame, effects);
-        if self.may_beacon(now, server) {
-            let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
-            for node in nodes {
-                self.send_frames(now, node, server, effects);
-            }
-        }
-    }
-
-    /// Frames from the disk for a learner.
-    pub fn on_log_read(
-        &mut self,
-        now: Time,
-        node: NodeId,
-        from: Mark,
-        frames: Vec<Frame>,
-        server: &Server,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(progress) = self.peers.get_mut(&node).filter(|progress| progress.reading) else { return };
-        progress.reading = false;
-        if progress.next != from {
-            return;
-        }
-        if frames.is_empty() {
-            return self.on_log_too_short(now, node, from, server, effects);
-        }
-        let commit = server.journal.commit().position;
-        for frame in frames {
-            if frame.position() != progress.next.position || frame.end() > server.journal.end().position {
-                break;
-            }
-            let append = progress.append(now, Some(frame), commit, None);
-            server.send(node, Body::Append(append), effects);
-        }
-    }
-
     /// A follower or a learner speaks, in this epoch.
-    pub fn on_ack(&mut self, now: Time, node: NodeId, ack: Ack, server: &mut Server, effects: &mut Vec<Effect>) {
+    pub fn on_ack(&mut self, now: Time, node: NodeId, ack: &Ack, server: &mut Server, effects: &mut Vec<Effect>) {
         if self.resigned || !self.hear(now, node, server) {
             return;
         }
@@ -274,32 +210,15 @@ impl Leader {
             progress.granted.release();
         }
         progress.withdrawn = ack.withdrawn;
-        if !self.heeds(now, node, &ack, server, effects) {
+        if !self.heeds(now, node, ack, server, effects) {
             return self.advance(now, server, effects);
         }
         let progress = self.peers.get_mut(&node).expect("it was just heard");
-        match ack.standing {
-            Standing::Unknown { last } if progress.durable.is_none() => {
-                progress.next = server.journal.history().agree(last);
-                progress.reading = false;
-            }
-            // what was never sent cannot be there
-            Standing::Matched { durable, end } if durable <= end && end <= server.journal.end().position => {
-                progress.durable = progress.durable.max(Some(durable));
-                progress.end = progress.end.max(end);
-            }
-            Standing::Unknown { .. } | Standing::Matched { .. } | Standing::Lost => {}
-            Standing::Gap { last, of } if of >= progress.rewound => {
-                progress.rewound = now;
-                progress.next = server.journal.history().agree(last);
-                progress.reading = false;
-            }
-            Standing::Gap { .. } => {}
-        }
+        Self::on_standing(now, progress, ack, server);
         self.advance(now, server, effects);
         self.grant(now, node, ack.sent, server);
         if self.may_beacon(now, server) {
-            self.send_frames(now, node, server, effects);
+            self.send_to(now, node, server, effects);
         }
     }
 
@@ -355,10 +274,7 @@ impl Leader {
         }
         // under load the next frame tells them; otherwise nothing would
         if server.journal.prepared_bytes() == 0 && self.may_beacon(now, server) {
-            let nodes: Vec<NodeId> = self.peers.keys().copied().collect();
-            for node in nodes {
-                self.beacon(now, node, server, effects);
-            }
+            self.beacon_to_all(now, server, effects);
         }
     }
 
@@ -372,12 +288,7 @@ impl Leader {
         }
         self.ticked = now;
         if self.may_beacon(now, server) {
-            let due = |progress: &Progress| now.since(progress.sent) >= server.timing.beacon && !progress.dead;
-            let nodes: Vec<NodeId> =
-                self.peers.iter().filter(|(_, progress)| due(progress)).map(|(&node, _)| node).collect();
-            for node in nodes {
-                self.beacon(now, node, server, effects);
-            }
+            self.beacon_when_due(now, server, effects);
         }
         self.forget_learners(now, server);
         self.ask_for_change(now, server, effects);
@@ -410,6 +321,7 @@ impl Leader {
         }
         for progress in self.peers.values() {
             assert!(progress.end <= server.journal.end().position, "it has more than there is");
+            progress.check_invariants();
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    pub const fn new(leader: NodeId) -> Self {
+    pub fn new(leader: NodeId) -> Self {
         Self { receiver: Receiver::new(leader) }
     }
 

@@ -3,6 +3,7 @@
 
 use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId, Mark, Member, NodeId, Position};
 use super::frame::Frame;
+use crate::config;
 use crate::time::{Duration, Time};
 
 /// What every message carries (R7).
@@ -91,9 +92,22 @@ impl Append {
 impl Standing {
     fn fault(&self) -> Option<&'static str> {
         match self {
-            Self::Matched { durable, end } if durable > end => Some("more is durable than is there"),
-            Self::Unknown { last } | Self::Gap { last, .. } => last.fault(),
-            Self::Matched { .. } | Self::Lost => None,
+            Self::Lost => None,
+            Self::Unknown { last } => last.fault(),
+            Self::Matched { durable, end, .. } if durable > end => Some("more is durable than is there"),
+            Self::Matched { missing, .. } if missing.len() > config::MISSING_RANGES_MAX => Some("too much is missing"),
+            Self::Matched { end, missing, top, .. } => {
+                let mut known = *end;
+                for (at, range) in missing.iter().enumerate() {
+                    let begins = if at == 0 { range.from == known } else { range.from > known };
+                    if !begins || range.to <= range.from {
+                        return Some("what is missing is not in order");
+                    }
+                    known = range.to;
+                }
+                let ends = if missing.is_empty() { *top == known } else { *top > known };
+                (!ends).then_some("something is there and nothing before it is missing")
+            }
         }
     }
 }
@@ -201,6 +215,8 @@ pub enum Body {
 pub struct Append {
     /// When it was sent, by the leader's clock.
     pub sent: Time,
+    /// Counts up from 1 with each append of this leader to this receiver.
+    pub number: u64,
     /// The newest `sent` of this follower for which the leader promised to wait (R18).
     pub echo: Option<Time>,
     /// Where the leader's log stood before `frame`. The follower's must stand there too.
@@ -223,10 +239,12 @@ pub struct Digest {
 }
 
 /// Follower to leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
     /// When it was sent, by the follower's clock.
     pub sent: Time,
+    /// The largest number of an append that came in this epoch; 0 before the first.
+    pub newest: u64,
     /// The newest `sent` of the leader for which it promised not to take over (R16); nothing when it makes no promise.
     pub echo: Option<Time>,
     /// It told the coordinator that its promise has ended, and promises no more in this epoch (R5).
@@ -236,29 +254,37 @@ pub struct Ack {
 }
 
 /// How a follower's log agrees with the leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Not known in this epoch: nothing of the leader's has fitted yet.
     Unknown {
-        /// Where its log stands.
+        /// This may fit: the newest mark of its log that is not newer than what came.
         last: Mark,
     },
-    /// Up to `end`; durable up to `durable`.
+    /// Up to `end`.
     Matched {
         /// Everything below is on its disk.
         durable: Position,
         /// Everything below is in its log.
         end: Position,
+        /// What it lacks of what is below `top`, in order; the first begins at `end`.
+        missing: Vec<Missing>,
+        /// The rest up to here is kept until the log reaches it; `end` when nothing came ahead of a gap.
+        top: Position,
+        /// Frames that begin here or later find no room (R11).
+        limit: Position,
     },
     /// Nothing that it has is to be trusted: it takes a snapshot and nothing else.
     Lost,
-    /// The append's `previous` did not fit; this may.
-    Gap {
-        /// The newest mark of its log that is not newer than `previous`.
-        last: Mark,
-        /// The `sent` of the append that did not fit.
-        of: Time,
-    },
+}
+
+/// A part of the log that has not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Where it begins.
+    pub from: Position,
+    /// Where it ends.
+    pub to: Position,
 }
 
 /// A client's write on its way to the leader.

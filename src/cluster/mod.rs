@@ -11,12 +11,14 @@
 //!
 //! Reading order: `configuration`, `message`, `effect`, `quorum`, `lease`, `history`.
 
+mod ahead;
 pub mod codec;
 pub mod configuration;
 pub mod congestion;
 pub mod coordinator;
 pub mod effect;
 mod election;
+mod flight;
 mod follower;
 mod forwards;
 pub mod frame;

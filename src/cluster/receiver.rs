@@ -1,11 +1,14 @@
-//! What follower and learner have in common: frames of the leader are taken where they fit, a promise is made on each of its
-//! messages, what is durable is acked.
+//! What follower and learner have in common: frames of the leader are taken where they fit and kept when they came ahead of
+//! a gap, a promise is made on each of its messages, what is durable is acked, and what is missing said.
 
-use super::configuration::{NodeId, Position};
+use super::ahead::Ahead;
+use super::configuration::{Mark, NodeId, Position};
 use super::effect::Effect;
+use super::frame::Frame;
 use super::message::{Ack, Append, Body, Standing};
 use super::rules::Rule;
 use super::server::Server;
+use crate::config;
 use crate::time::Time;
 
 /// Invariant: the log up to `agreed` is the leader's.
@@ -14,6 +17,12 @@ pub struct Receiver {
     pub leader: NodeId,
     /// In this epoch something of the leader's has fitted, up to here.
     agreed: Option<Position>,
+    /// While nothing has: what may fit instead of what came last.
+    may_fit: Option<Mark>,
+    /// Frames of this epoch's leader that begin above `agreed`.
+    ahead: Ahead,
+    /// The largest number that came (of this leader, in this epoch).
+    newest: u64,
     /// The newest send time of the leader's for which a promise was made (R16).
     promised: Option<Time>,
     /// When the leader was last heard in this epoch.
@@ -22,13 +31,23 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub const fn new(leader: NodeId) -> Self {
-        Self { leader, agreed: None, promised: None, heard: None, acked: Time(0) }
+    pub fn new(leader: NodeId) -> Self {
+        Self {
+            leader,
+            agreed: None,
+            may_fit: None,
+            ahead: Ahead::default(),
+            newest: 0,
+            promised: None,
+            heard: None,
+            acked: Time(0),
+        }
     }
 
     /// Takes what the leader sent; the frame, if it fits, is acked when it is durable.
     pub fn on_append(&mut self, now: Time, append: &Append, server: &mut Server, effects: &mut Vec<Effect>) {
         self.heard = Some(now);
+        self.newest = self.newest.max(append.number);
         // R16: not to take over for G; but what was told the coordinator stays true
         if !server.withdrawn {
             server.promise.make(now, server.timing.promise(server.rules));
@@ -40,24 +59,41 @@ impl Receiver {
         let previous = append.previous;
         let fits = self.agreed.is_some_and(|agreed| previous.position <= agreed);
         if !fits && !server.journal.history().contains(previous) {
-            let last = server.journal.history().agree(previous);
-            return self.ack(now, Standing::Gap { last, of: append.sent }, server, effects);
+            self.keep(append, server);
+            return self.ack_standing(now, server, effects);
         }
         self.agreed = self.agreed.max(Some(previous.position));
-        let appended = self.take_frame(append, server, effects);
+        let mut appended = false;
+        if let Some(frame) = &append.frame {
+            appended = self.take_frame(previous, frame, server, effects);
+        }
+        // what had come too early may have its turn now
+        while let Some((previous, frame)) = self.agreed.and_then(|agreed| self.ahead.take(agreed)) {
+            appended |= self.take_frame(previous, &frame, server, effects);
+        }
         self.commit(append.commit, server, effects);
         if !appended {
             self.ack_standing(now, server, effects);
         }
     }
 
+    /// Something came that fits nowhere yet.
+    fn keep(&mut self, append: &Append, server: &Server) {
+        if self.agreed.is_none() {
+            self.may_fit = Some(server.journal.history().agree(append.previous));
+        }
+        if let Some(frame) = &append.frame
+            && frame.epoch() <= server.epoch()
+        {
+            self.ahead.keep(append.previous, frame, self.limit(server));
+        }
+    }
+
     /// Whether the log got longer.
-    fn take_frame(&mut self, append: &Append, server: &mut Server, effects: &mut Vec<Effect>) -> bool {
-        let Some(frame) = &append.frame else { return false };
+    fn take_frame(&mut self, previous: Mark, frame: &Frame, server: &mut Server, effects: &mut Vec<Effect>) -> bool {
         let start = &frame.header().start;
-        let continues =
-            frame.position() == append.previous.position && start.first_index.0 == append.previous.index.0 + 1;
-        if !continues || frame.epoch() < append.previous.epoch || frame.epoch() > server.epoch() {
+        let continues = frame.position() == previous.position && start.first_index.0 == previous.index.0 + 1;
+        if !continues || frame.epoch() < previous.epoch || frame.epoch() > server.epoch() {
             return false;
         }
         if server.journal.history().contains(frame.mark()) {
@@ -67,10 +103,10 @@ impl Receiver {
         if server.journal.end().position > frame.position() {
             // R13: the leader's log differs from here on, so what is here was never committed
             assert!(self.agreed.is_none_or(|agreed| agreed <= frame.position()), "a leader contradicts itself");
-            server.journal.truncate(append.previous, effects);
-            server.forwards.on_truncated(append.previous.position);
+            server.journal.truncate(previous, effects);
+            server.forwards.on_truncated(previous.position);
         }
-        if server.journal.end() != append.previous {
+        if server.journal.end() != previous {
             return false;
         }
         server.append(frame.clone(), effects);
@@ -89,23 +125,30 @@ impl Receiver {
         }
     }
 
+    /// R11: frames that begin here or later find no room, before more is on the disk.
+    fn limit(&self, server: &Server) -> Position {
+        let durable = server.journal.durable();
+        Position(self.agreed.map_or(durable, |agreed| durable.min(agreed)).0 + config::RECEIVE_BYTES)
+    }
+
     pub fn standing(&self, server: &Server) -> Standing {
         match self.agreed {
             _ if server.is_lost() => Standing::Lost,
-            None => Standing::Unknown { last: server.journal.end() },
-            Some(agreed) => Standing::Matched { durable: server.journal.durable().min(agreed), end: agreed },
+            None => Standing::Unknown { last: self.may_fit.unwrap_or(server.journal.end()) },
+            Some(end) => {
+                let (missing, top) = self.ahead.missing(end);
+                let durable = server.journal.durable().min(end);
+                Standing::Matched { durable, end, missing, top, limit: self.limit(server) }
+            }
         }
     }
 
     pub fn ack_standing(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
-        self.ack(now, self.standing(server), server, effects);
-    }
-
-    fn ack(&mut self, now: Time, standing: Standing, server: &Server, effects: &mut Vec<Effect>) {
         self.acked = now;
         // a promise that was taken back is not shown: the echo would be counted again
         let echo = self.promised.filter(|_| !server.withdrawn);
-        let ack = Ack { sent: now, echo, withdrawn: server.withdrawn, standing };
+        let (newest, standing) = (self.newest, self.standing(server));
+        let ack = Ack { sent: now, newest, echo, withdrawn: server.withdrawn, standing };
         server.send(self.leader, Body::Ack(ack), effects);
     }
 
@@ -121,6 +164,7 @@ impl Receiver {
     }
 
     pub fn check_invariants(&self, server: &Server) {
+        self.ahead.check_invariants();
         assert!(self.agreed.is_none_or(|agreed| agreed <= server.journal.end().position), "agreed and not there");
     }
 

@@ -258,7 +258,7 @@ impl Replica {
             (Role::Follower(_) | Role::Learner(_), Body::ForwardAnswer { number, reply }) if of_leader => {
                 server.forwards.on_answered(number, reply, effects);
             }
-            (Role::Leader(leader), Body::Ack(ack)) => leader.on_ack(now, from, ack, server, effects),
+            (Role::Leader(leader), Body::Ack(ack)) => leader.on_ack(now, from, &ack, server, effects),
             (Role::Leader(leader), Body::Heartbeat { sent, registered }) if from == COORDINATOR => {
                 leader.on_heartbeat(now, sent, registered, server, effects);
             }

@@ -4,7 +4,7 @@ use super::CodecFault;
 use super::wire::{Rest, Writer};
 use crate::cluster::configuration::{Incarnation, LogId, Position};
 use crate::cluster::frame::Frame;
-use crate::cluster::message::{Ack, Append, Body, Digest, Forward, Registered, Standing};
+use crate::cluster::message::{Ack, Append, Body, Digest, Forward, Missing, Registered, Standing};
 use crate::config;
 use crate::log::layout;
 use crate::time::{Duration, Time};
@@ -14,12 +14,13 @@ pub const KINDS: [(u16, &str, &str); 17] = [
     (
         1,
         "append",
-        "sent 8, echo option, previous mark, commit 8, digest flag 1 (then position 8, digest 8), frame bytes",
+        "sent 8, number 8, echo option, previous mark, commit 8, digest flag 1 (then position 8, digest 8), frame bytes",
     ),
     (
         2,
         "ack",
-        "sent 8, echo option, withdrawn flag 1, standing 1: 0 unknown mark, 1 matched durable 8 end 8, 2 gap mark of 8, 3 lost",
+        "sent 8, newest 8, echo option, withdrawn flag 1, standing 1: 0 then last mark; 1 then durable 8, end 8, \
+         count 1, of each missing range from 8, to 8, then top 8, limit 8; 2 lost",
     ),
     (3, "announce", "configuration"),
     (4, "config asked", "nothing"),
@@ -116,8 +117,9 @@ pub fn encode(body: &Body, writer: &mut Writer<'_>) -> u16 {
 }
 
 fn encode_append(append: &Append, writer: &mut Writer<'_>) {
-    let Append { sent, echo, previous, frame, commit, digest } = append;
+    let Append { sent, number, echo, previous, frame, commit, digest } = append;
     writer.u64(sent.0);
+    writer.u64(*number);
     writer.option(echo.map(|echo| echo.0));
     writer.mark(*previous);
     writer.u64(commit.0);
@@ -130,26 +132,30 @@ fn encode_append(append: &Append, writer: &mut Writer<'_>) {
 }
 
 fn encode_ack(ack: &Ack, writer: &mut Writer<'_>) {
-    let Ack { sent, echo, withdrawn, standing } = ack;
+    let Ack { sent, newest, echo, withdrawn, standing } = ack;
     writer.u64(sent.0);
+    writer.u64(*newest);
     writer.option(echo.map(|echo| echo.0));
     writer.flag(*withdrawn);
-    match *standing {
+    match standing {
         Standing::Unknown { last } => {
             writer.u8(0);
-            writer.mark(last);
+            writer.mark(*last);
         }
-        Standing::Matched { durable, end } => {
+        Standing::Matched { durable, end, missing, top, limit } => {
             writer.u8(1);
             writer.u64(durable.0);
             writer.u64(end.0);
+            assert!(missing.len() <= config::MISSING_RANGES_MAX, "no more are said at once");
+            writer.u8(missing.len() as u8);
+            for Missing { from, to } in missing {
+                writer.u64(from.0);
+                writer.u64(to.0);
+            }
+            writer.u64(top.0);
+            writer.u64(limit.0);
         }
-        Standing::Gap { last, of } => {
-            writer.u8(2);
-            writer.mark(last);
-            writer.u64(of.0);
-        }
-        Standing::Lost => writer.u8(3),
+        Standing::Lost => writer.u8(2),
     }
 }
 
@@ -194,23 +200,29 @@ pub fn decode(kind: u16, rest: &mut Rest<'_>) -> Result<Body, CodecFault> {
 }
 
 fn decode_append(rest: &mut Rest<'_>) -> Result<Append, CodecFault> {
-    let (sent, echo, previous) = (rest.time()?, rest.option()?.map(Time), rest.mark()?);
+    let (sent, number, echo, previous) = (rest.time()?, rest.u64()?, rest.option()?.map(Time), rest.mark()?);
     let commit = Position(rest.u64()?);
     let digest =
         if rest.flag()? { Some(Digest { position: Position(rest.u64()?), digest: rest.u64()? }) } else { None };
     let bytes = rest.bytes(layout::frame::BYTES + layout::BODY_BYTES_MAX)?;
     let frame = if bytes.is_empty() { None } else { Some(Frame::parse(bytes).map_err(CodecFault::Frame)?) };
-    Ok(Append { sent, echo, previous, frame, commit, digest })
+    Ok(Append { sent, number, echo, previous, frame, commit, digest })
 }
 
 fn decode_ack(rest: &mut Rest<'_>) -> Result<Ack, CodecFault> {
-    let (sent, echo, withdrawn) = (rest.time()?, rest.option()?.map(Time), rest.flag()?);
+    let (sent, newest, echo) = (rest.time()?, rest.u64()?, rest.option()?.map(Time));
+    let withdrawn = rest.flag()?;
     let standing = match rest.u8()? {
         0 => Standing::Unknown { last: rest.mark()? },
-        1 => Standing::Matched { durable: Position(rest.u64()?), end: Position(rest.u64()?) },
-        2 => Standing::Gap { last: rest.mark()?, of: rest.time()? },
-        3 => Standing::Lost,
+        1 => {
+            let (durable, end) = (Position(rest.u64()?), Position(rest.u64()?));
+            let missing = rest.list(config::MISSING_RANGES_MAX, |rest| {
+                Ok(Missing { from: Position(rest.u64()?), to: Position(rest.u64()?) })
+            })?;
+            Standing::Matched { durable, end, missing, top: Position(rest.u64()?), limit: Position(rest.u64()?) }
+        }
+        2 => Standing::Lost,
         _ => return Err(CodecFault::Field("a standing that is none")),
     };
-    Ok(Ack { sent, echo, withdrawn, standing })
+    Ok(Ack { sent, newest, echo, withdrawn, standing })
 }

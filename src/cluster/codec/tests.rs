@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cluster::configuration::{Configuration, Doubt, LogIndex, Mark, Member, NodeRecord, Position};
 use crate::cluster::frame::Frame;
-use crate::cluster::message::{Ack, Append, Body, Digest, Forward, Registered, Standing};
+use crate::cluster::message::{Ack, Append, Body, Digest, Forward, Missing, Registered, Standing};
 use crate::log::{Entry, FrameBuilder, FrameStart};
 use crate::time::{Duration, Time};
 
@@ -57,10 +57,12 @@ fn frame(previous: Mark, epoch: u64, key: &[u8]) -> Frame {
 fn append() -> impl Strategy<Value = Body> {
     let key = prop::option::of(prop::collection::vec(any::<u8>(), 1..20));
     let digest = prop::option::of((any::<u64>(), any::<u64>()));
-    (any::<u64>(), prop::option::of(any::<u64>()), mark(), 1..9_u64, key, any::<u64>(), digest).prop_map(
-        |(sent, echo, previous, epoch, key, commit, digest)| {
+    let sent = (any::<u64>(), any::<u64>());
+    (sent, prop::option::of(any::<u64>()), mark(), 1..9_u64, key, any::<u64>(), digest).prop_map(
+        |((sent, number), echo, previous, epoch, key, commit, digest)| {
             Body::Append(Append {
                 sent: Time(sent),
+                number,
                 echo: echo.map(Time),
                 previous,
                 frame: key.map(|key| frame(previous, epoch, &key)),
@@ -71,17 +73,24 @@ fn append() -> impl Strategy<Value = Body> {
     )
 }
 
+fn matched() -> impl Strategy<Value = Standing> {
+    let steps = prop::collection::vec((1..9_u64, 1..9_u64), 0..5);
+    (0..50_u64, 50..99_u64, steps, any::<u64>()).prop_map(|(durable, end, steps, limit)| {
+        let (mut missing, mut top) = (Vec::new(), end);
+        for (lacks, has) in steps {
+            missing.push(Missing { from: Position(top), to: Position(top + lacks) });
+            top += lacks + has;
+        }
+        let (durable, end, top, limit) = (Position(durable), Position(end), Position(top), Position(limit));
+        Standing::Matched { durable, end, missing, top, limit }
+    })
+}
+
 fn ack() -> impl Strategy<Value = Body> {
-    let standing = prop_oneof![
-        mark().prop_map(|last| Standing::Unknown { last }),
-        (0..50_u64, 50..99_u64)
-            .prop_map(|(durable, end)| Standing::Matched { durable: Position(durable), end: Position(end) }),
-        (mark(), any::<u64>()).prop_map(|(last, of)| Standing::Gap { last, of: Time(of) }),
-        Just(Standing::Lost),
-    ];
-    (any::<u64>(), prop::option::of(any::<u64>()), any::<bool>(), standing).prop_map(
-        |(sent, echo, withdrawn, standing)| {
-            Body::Ack(Ack { sent: Time(sent), echo: echo.map(Time), withdrawn, standing })
+    let standing = prop_oneof![mark().prop_map(|last| Standing::Unknown { last }), matched(), Just(Standing::Lost)];
+    (any::<u64>(), any::<u64>(), prop::option::of(any::<u64>()), any::<bool>(), standing).prop_map(
+        |(sent, newest, echo, withdrawn, standing)| {
+            Body::Ack(Ack { sent: Time(sent), newest, echo: echo.map(Time), withdrawn, standing })
         },
     )
 }
@@ -224,6 +233,13 @@ fn what_this_version_does_not_know_is_refused_with_a_reason() {
     assert_eq!(changed(header::KIND, 99), CodecFault::Kind(99));
 }
 
+fn acked(durable: u64, end: u64, missing: &[(u64, u64)], top: u64) -> Body {
+    let missing = missing.iter().map(|&(from, to)| Missing { from: Position(from), to: Position(to) }).collect();
+    let (durable, end, top, limit) = (Position(durable), Position(end), Position(top), Position(99));
+    let standing = Standing::Matched { durable, end, missing, top, limit };
+    Body::Ack(Ack { sent: Time(1), newest: 1, echo: None, withdrawn: false, standing })
+}
+
 #[test]
 fn fields_that_are_never_said_are_refused() {
     let fault = |change: fn(&mut Message)| {
@@ -246,11 +262,16 @@ fn fields_that_are_never_said_are_refused() {
     );
     assert_eq!(
         fault(|m| {
-            let standing = Standing::Matched { durable: Position(2), end: Position(1) };
-            m.body = Body::Ack(Ack { sent: Time(1), echo: None, withdrawn: false, standing });
+            m.body = acked(2, 1, &[], 1);
         }),
         "more is durable than is there"
     );
+    assert_eq!(fault(|m| m.body = acked(1, 5, &[(6, 7)], 9)), "what is missing is not in order");
+    assert_eq!(fault(|m| m.body = acked(1, 5, &[(5, 7), (7, 8)], 9)), "what is missing is not in order");
+    assert_eq!(fault(|m| m.body = acked(1, 5, &[(5, 5)], 9)), "what is missing is not in order");
+    let nothing = "something is there and nothing before it is missing";
+    assert_eq!(fault(|m| m.body = acked(1, 5, &[(5, 7)], 7)), nothing);
+    assert_eq!(fault(|m| m.body = acked(1, 5, &[], 7)), nothing);
     assert_eq!(fault(|m| m.body = Body::ChangeAsked { members: Vec::new() }), "nobody is left");
 }
 

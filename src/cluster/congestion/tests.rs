@@ -172,7 +172,8 @@ struct Flow {
 
 /// A link of so many datagrams a millisecond with a queue of so many, in steps of a tenth of a millisecond.
 fn bottleneck(starts: &[u64], rate_tenths: u64, queue_max: usize, millis: u64) -> Vec<Flow> {
-    let flow = |_: &u64| Flow { congestion: Congestion::new(DATAGRAM), delivered: 0, lost: 0, notices: VecDeque::new() };
+    let flow =
+        |_: &u64| Flow { congestion: Congestion::new(DATAGRAM), delivered: 0, lost: 0, notices: VecDeque::new() };
     let mut flows: Vec<Flow> = starts.iter().map(flow).collect();
     let mut queue: VecDeque<(usize, u64)> = VecDeque::new();
     // acks on their way back: when, of whom, when it was sent

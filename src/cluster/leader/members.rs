@@ -57,7 +57,9 @@ impl Leader {
             }
             if !self.peers.contains_key(&node) && self.peers.len() < config::CLUSTER_LEARNERS_MAX {
                 server.incarnations.insert(node, incarnation);
-                self.peers.insert(node, Progress::new(member, incarnation, end, now));
+                let mut progress = Progress::new(member, incarnation, end, now);
+                progress.learns = true;
+                self.peers.insert(node, progress);
                 server.announce(node, effects);
                 self.beacon(now, node, server, effects);
             } else if let Some(progress) = self.peers.get_mut(&node) {

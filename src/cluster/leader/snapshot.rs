@@ -76,7 +76,7 @@ impl Leader {
         let lost = self.snapshots.lost.entry(node).or_insert(Lost { said: ack.sent, not_before: now });
         lost.said = lost.said.max(ack.sent);
         let progress = self.peers.get_mut(&node).expect("it was just heard");
-        (progress.durable, progress.end, progress.reading) = (None, Default::default(), false);
+        progress.forget(server.journal.end());
         if self.is_needed(node, server) {
             self.on_leaving(now, node, server, effects);
         } else {
