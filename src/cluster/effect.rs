@@ -273,21 +273,20 @@ pub enum Effect {
         bytes: usize,
     },
     /// Open a stream to the offer's destination and send it the data: `offer` first; when that was taken, where the data
-    /// stands that is applied now, the epochs that begin below, and the newest leader's time; then all items while entries
+    /// stands that is applied then, the epochs that begin below (`Replica::epochs_below`), and the newest leader's time; then all items while entries
     /// go on being applied; then how far they are committed at the end. The log from the start on is kept meanwhile. Then
     /// say `SnapshotSent` or `SnapshotFailed`. It never keeps the loop from its other work.
     SendSnapshot {
         /// To whom, in the name of which epoch.
         offer: Message,
-        /// Where each epoch up to what is committed begins.
-        history: Vec<EpochStart>,
     },
     /// The stream that was offered is what this server needs: drop data, locks, log and any other such stream, install
     /// what comes, then say `SnapshotInstalled`, or `SnapshotLost`.
     TakeSnapshot,
     /// It is not: close it.
     RefuseSnapshot,
-    /// Open a lifeline to this server.
+    /// Open a lifeline to this server, which names its incarnation on it, and not before that is durable: a process that
+    /// ended earlier has the same one as the next.
     Watch {
         /// The server.
         member: Member,

@@ -41,9 +41,9 @@ impl Learner {
     }
 
     /// The leader's log does not reach back to where this one ends.
-    pub fn on_snapshot_needed(from: Mark, server: &mut Server, effects: &mut Vec<Effect>) {
-        // an old message: it has got further
-        if server.journal.end().position <= from.position {
+    pub fn on_snapshot_needed(&self, from: Mark, server: &mut Server, effects: &mut Vec<Effect>) {
+        // an old message says so of what it has got since
+        if !self.receiver.agrees_beyond(from.position) {
             server.suspect(Doubt::Data, effects);
         }
     }

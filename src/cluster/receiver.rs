@@ -168,6 +168,11 @@ impl Receiver {
         assert!(self.agreed.is_none_or(|agreed| agreed <= server.journal.end().position), "agreed and not there");
     }
 
+    /// Whether more of the log is the leader's than up to there.
+    pub fn agrees_beyond(&self, position: Position) -> bool {
+        self.agreed.is_some_and(|agreed| agreed > position)
+    }
+
     /// Whether the log is the leader's up to there.
     pub fn agrees_up_to(&self, position: Position) -> bool {
         self.agreed.is_some_and(|agreed| agreed >= position)

@@ -249,8 +249,8 @@ impl Replica {
                 }
                 follower.on_candidate_asked(now, server, effects);
             }
-            (Role::Learner(_), Body::SnapshotNeeded { from }) if of_leader => {
-                Learner::on_snapshot_needed(from, server, effects);
+            (Role::Learner(learner), Body::SnapshotNeeded { from }) if of_leader => {
+                learner.on_snapshot_needed(from, server, effects);
             }
             (Role::Learner(learner), Body::CandidateAsked { .. }) if !server.rules.hold(Rule::R3) => {
                 Follower::new(learner.receiver.leader).on_candidate_asked(now, server, effects);

@@ -29,7 +29,10 @@ pub fn keystore(bytes: &[u8], mut each: impl FnMut(Piece<'_>)) -> Option<Snapsho
     let (mut start, mut consistent, mut history, mut last_time) = (None, None, Vec::new(), Time(0));
     let (mut decoder, mut at) = (Decoder::new(), 0);
     while at < bytes.len() && !decoder.is_whole() {
-        let Ok(Step::Piece { piece, consumed }) = decoder.step(&bytes[at..]) else { panic!("a damaged keystore") };
+        let (piece, consumed) = match decoder.step(&bytes[at..]) {
+            Ok(Step::Piece { piece, consumed }) => (piece, consumed),
+            other => panic!("a damaged keystore: {other:?}"),
+        };
         at += consumed;
         match &piece {
             Piece::Header(header) => (start, last_time) = (Some(header.start), header.last_time),

@@ -41,8 +41,8 @@ mod tests {
             }
         }
         println!("{figures:?}");
-        assert!(figures.keys_undecided == 0, "a history was too long to be judged");
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+        assert!(figures.keys_undecided == 0, "a history was too long to be judged");
     }
 
     /// Seeds in which logs are short when servers are lost, so that snapshots are needed.
@@ -66,7 +66,7 @@ mod tests {
         let mut figures = Figures::default();
         for seed in seeds(0..20) {
             let mut plan = Plan::draw(seed);
-            plan.faults = vec![Fault::Rot, Fault::SlowDisk, Fault::Shorten, Fault::Clog];
+            plan.faults = vec![Fault::Rot, Fault::SlowDisk, Fault::Shorten];
             plan.timing = Timing::default();
             let of = run(seed, Rules::ALL, plan.clone(), replayed().is_some());
             figures += of.unwrap_or_else(|why| panic!("RINGSTORE_SEED={seed}: {why}\n{plan:?}"));

@@ -367,7 +367,8 @@ impl World {
             return;
         }
         let Some(process) = &self.server(target).process else { return };
-        if process.node != node {
+        // it says who it is when that is durable; another process may have the same incarnation otherwise
+        if process.node != node || !process.has_begun() {
             return;
         }
         let lifeline = Lifeline { watcher, target, node, incarnation: process.incarnation };

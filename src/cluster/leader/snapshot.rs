@@ -91,10 +91,8 @@ impl Leader {
             return;
         }
         self.snapshots.sending = Some(node);
-        let commit = server.journal.commit();
-        let history = server.journal.history().starts_below(commit.position).copied().collect();
         effects.push(Effect::Report(Report::NeedsSnapshot { node }));
-        effects.push(Effect::SendSnapshot { offer: server.message(node, Body::SnapshotOffer), history });
+        effects.push(Effect::SendSnapshot { offer: server.message(node, Body::SnapshotOffer) });
     }
 
     /// The stream to `node` has ended, well or not.

@@ -313,8 +313,9 @@ impl World {
                     let frames = wanted.take(4).cloned().collect();
                     self.input(node, Input::LogRead { node: to, from, frames });
                 }
-                Effect::SendSnapshot { offer, history } => {
+                Effect::SendSnapshot { offer } => {
                     let start = host.applied;
+                    let history = host.replica.as_ref().expect("it runs").epochs_below(start.position);
                     self.streams.push(Stream::new(offer, start, history, self.now()));
                 }
                 Effect::TakeSnapshot => host.drop_all(),

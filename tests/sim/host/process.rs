@@ -178,6 +178,11 @@ impl Process {
         self.machine.read_deadline().is_some_and(|deadline| local < deadline)
     }
 
+    /// Its incarnation is durable.
+    pub fn has_begun(&self) -> bool {
+        self.machine.role() != "starting"
+    }
+
     pub fn follows(&self) -> bool {
         self.machine.role() == "follower"
     }
@@ -186,7 +191,12 @@ impl Process {
     pub fn standing(&self) -> String {
         let (machine, configuration) = (&self.machine, self.machine.configuration());
         let (role, node, incarnation) = (machine.role(), self.node.0, self.incarnation.0);
-        format!("{role} {node}.{incarnation}, {:?}, {:?}, {configuration:?}", machine.end(), machine.commit())
+        let doubt = machine.doubt();
+        format!(
+            "{role} {node}.{incarnation}, {:?}, {:?}, {doubt:?}, {configuration:?}",
+            machine.end(),
+            machine.commit()
+        )
     }
 }
 
@@ -344,7 +354,7 @@ impl Host {
                 let process = self.running();
                 process.inputs.push_back(Input::LogRead { node, from, frames });
             }
-            Effect::SendSnapshot { offer, history } => self.send_snapshot(now, &offer, history, outs, shared),
+            Effect::SendSnapshot { offer } => self.send_snapshot(now, &offer, outs, shared),
             Effect::TakeSnapshot => self.take_snapshot(),
             Effect::RefuseSnapshot => process.streams.refuse(),
             Effect::Watch { member } => outs.push(Out::Watch(member)),
@@ -369,12 +379,15 @@ impl Host {
         let mut answers = Vec::new();
         let digest = process.writes.commit(upto, &mut answers).expect("the store is large enough");
         answer(&answers, outs);
-        // there is always room, so that everything is applied at once
-        let digest = digest.expect("all is applied");
-        if !process.rotten && upto.position >= process.consistent {
-            shared.checks.on_applied(process.node, digest);
+        // there is always room, so that everything is applied at once; a snapshot's data says nothing before it is exact
+        if let Some(digest) = digest {
+            if !process.rotten {
+                shared.checks.on_applied(process.node, digest);
+            }
+            process.inputs.push_back(Input::Applied { digest });
+        } else {
+            assert!(upto.position < process.consistent, "all is applied");
         }
-        process.inputs.push_back(Input::Applied { digest });
         self.wake_reads(now, outs);
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ringstore::cluster::{EpochStart, Input, Mark, Message, codec};
+use ringstore::cluster::{Input, Mark, Message, codec};
 use ringstore::keystore::Piece as Part;
 use ringstore::log::layout::file;
 use ringstore::log::{NodeId, Position};
@@ -27,7 +27,6 @@ const PIECE_BYTES: usize = 64;
 
 struct Sending {
     to: NodeId,
-    history: Vec<EpochStart>,
     snapshot: Option<Snapshot>,
     /// The log is kept from here on.
     start: Position,
@@ -90,14 +89,7 @@ impl Process {
 
 impl Host {
     /// The machine wants a snapshot sent.
-    pub(super) fn send_snapshot(
-        &mut self,
-        now: Time,
-        offer: &Message,
-        history: Vec<EpochStart>,
-        outs: &mut Vec<Out>,
-        shared: &mut Shared,
-    ) {
+    pub(super) fn send_snapshot(&mut self, now: Time, offer: &Message, outs: &mut Vec<Out>, shared: &mut Shared) {
         shared.streams += 1;
         let (stream, to) = (shared.streams, offer.header.destination);
         shared.trace.line(now, &self.name(), || format!("opens stream {stream} to {}", to.0));
@@ -105,7 +97,7 @@ impl Host {
         codec::encode(offer, &mut bytes);
         outs.push(Out::Open(to, stream, Piece::Offer(Rc::from(bytes))));
         let start = self.running().writes.applied().position;
-        let sending = Sending { to, history, snapshot: None, start, moved: now };
+        let sending = Sending { to, snapshot: None, start, moved: now };
         self.running().streams.sending.insert(stream, sending);
     }
 
@@ -193,7 +185,7 @@ impl Host {
 
     /// The receiver is ready for more.
     fn next(&mut self, now: Time, from: Address, stream: u64, outs: &mut Vec<Out>) {
-        let Process { streams, writes, .. } = self.running();
+        let Process { streams, writes, machine, .. } = self.running();
         let Some(sending) = streams.sending.get_mut(&stream) else {
             return outs.push(Out::Stream(from, stream, Piece::Broken));
         };
@@ -201,8 +193,7 @@ impl Host {
         let mut bytes = Vec::new();
         let Some(snapshot) = &mut sending.snapshot else {
             sending.start = writes.applied().position;
-            let history: Vec<EpochStart> =
-                sending.history.iter().filter(|start| start.position < sending.start).copied().collect();
+            let history = machine.epochs_below(sending.start);
             sending.snapshot = Some(writes.begin_snapshot(LOG, &history, &mut bytes));
             return outs.push(Out::Stream(from, stream, Piece::Bytes(Rc::from(bytes))));
         };

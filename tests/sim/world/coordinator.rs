@@ -51,6 +51,11 @@ impl CoordinatorHost {
         Some(self.records[u64::from_le_bytes(number) as usize].clone())
     }
 
+    /// The newest configuration that was decided, durable or not.
+    pub fn newest(&self) -> Option<&Configuration> {
+        self.records.last()
+    }
+
     /// When its disk is done with something.
     pub fn next_disk(&self) -> Option<Time> {
         if self.inbox.is_paused() { None } else { self.disk.next() }

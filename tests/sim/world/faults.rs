@@ -296,9 +296,8 @@ impl World {
     /// Data is lost at one server, which the others must be able to make good: once in a run, never at the leader, and
     /// only while others are members too.
     fn damage(&mut self, fault: Fault, place: Address) {
-        let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
-            return;
-        };
+        // also one that is decided and not durable yet: it may leave one server alone
+        let Some(configuration) = self.coordinator.newest() else { return };
         let members = configuration.members.len();
         if self.damaged || members < 2 || self.place_of(configuration.leader) == Some(place) {
             return;
