@@ -305,6 +305,18 @@ impl Arena {
         }
     }
 
+    /// Flips a bit of an item's value, as failing memory would.
+    #[cfg(any(test, feature = "mutations"))]
+    pub fn flip_bit(&self, unit: Unit, bit: usize) {
+        let shape = self.shape(unit).load(Relaxed);
+        assert!(bit / 8 < self.value_len(unit, shape), "outside the value");
+        let at = item::header_bytes(shape) + self.key_len(unit) + bit / 8;
+        let base = self.base(unit, at + 1);
+        // SAFETY: within the region and the item. Others may be reading it, which is what failing memory does to them: only
+        // tests call this, in one thread.
+        unsafe { *base.add(at) ^= 1 << (bit % 8) };
+    }
+
     /// Copies an item into memory only the writer knows; the copy has not been read lately.
     pub fn copy(&self, from: Unit, to: Unit, bytes: usize) {
         let shape = self.shape(from).load(Relaxed) & !RECENT;

@@ -4,6 +4,7 @@ mod flush;
 mod model;
 mod pressure;
 mod threads;
+mod walk;
 
 use super::{Gone, Item, ItemBits, Put, Reader, Region, StoreConfig, StoreError, Writer, create};
 use crate::config::SEGMENT_BYTES;

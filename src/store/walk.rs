@@ -13,14 +13,20 @@ use crate::config::STORE_WALK_BUCKET_BYTES;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Walk {
     bucket: u64,
+    /// Buckets there were at the last slice; 0 before the first.
+    seen: u64,
 }
 
 impl Writer {
-    /// Goes on for about so many bytes of items, by one bucket at least: a bucket is not parted. Whether there is more.
+    /// Goes on for about so many bytes of items, by one bucket at least: a bucket is not parted. Where the index has grown since the
+    /// last slice it goes by more than was added, so that the walk comes to an end. Whether there is more.
     pub fn walk(&self, walk: &mut Walk, bytes: usize, mut visit: impl FnMut(Item<'_>)) -> bool {
         let index = &self.shared.index;
+        let added = index.count() - if walk.seen == 0 { index.count() } else { walk.seen };
+        let least = walk.bucket + 2 * added;
+        walk.seen = index.count();
         let mut walked = 0;
-        while walk.bucket < index.count() && walked < bytes {
+        while walk.bucket < index.count() && (walked < bytes || walk.bucket < least) {
             walked += STORE_WALK_BUCKET_BYTES;
             table::each(index, walk.bucket, |slot| {
                 let unit = unit_of(slot);

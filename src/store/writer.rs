@@ -161,6 +161,13 @@ impl Writer {
         Some(self.shared.arena.item(unit))
     }
 
+    /// Flips a bit of the value under `key`, as failing memory would; whether there is such an item.
+    #[cfg(any(test, feature = "mutations"))]
+    pub fn flip_bit(&mut self, hash: KeyHash, key: &[u8], bit: usize) -> bool {
+        let found = self.locate(hash, key).filter(|&unit| self.shared.clock.visible(unit));
+        found.inspect(|&unit| self.shared.arena.flip_bit(unit, bit)).is_some()
+    }
+
     /// Makes reads of these keys wait, of all keys for `None`, before anything that is done afterwards can be seen (R24).
     pub fn lock(&self, keys: impl Iterator<Item = Option<KeyHash>>) {
         self.shared.locks.lock(keys);

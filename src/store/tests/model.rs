@@ -38,7 +38,10 @@ struct Run {
 
 impl Run {
     fn new(rng: Rng, segments: u64, evict: bool, logged: bool, keys: u64, value_bytes_max: u64) -> Self {
-        let (writer, mut readers) = store(segments, evict, 1);
+        let (mut writer, mut readers) = store(segments, evict, 1);
+        if logged {
+            writer.keep_digest();
+        }
         let reader = readers.pop().expect("one was asked for");
         let (expected, prepared, proposed, now) = (BTreeMap::new(), VecDeque::new(), Vec::new(), Seconds(1000));
         let cas = u64::from(u32::MAX) - 1000;

@@ -137,6 +137,73 @@ fn readers_find_everything_while_the_index_grows() {
     race("growing", 64, false, 3, 200_000, 33);
 }
 
+/// A server of a cluster: an entry locks its key, others answer for it, then it is published and the lock taken away. A read
+/// that begins after the answer and finds no lock finds the value.
+fn race_locks(name: &str, threads: usize, sets: u64, seed: u64) {
+    let mut rng = Rng::seeded(name, seed);
+    let (mut writer, readers) = store(16, false, threads);
+    let answered: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
+    let stop = AtomicU64::new(0);
+    let (found, waited) = std::thread::scope(|scope| {
+        let handles: Vec<_> = readers
+            .into_iter()
+            .map(|mut reader| {
+                let (answered, stop, mut rng) = (&answered, &stop, Rng(rng.next()));
+                scope.spawn(move || {
+                    let (mut found, mut waited) = (0, 0);
+                    while stop.load(Relaxed) == 0 {
+                        let name = rng.below(64).to_le_bytes();
+                        let least = answered[name[0] as usize].load(Acquire);
+                        let hash = reader.hash(&name);
+                        if reader.is_locked(hash) {
+                            waited += 1;
+                        } else {
+                            let version = reader.get(hash, &name, Seconds(100)).map_or(0, |item| item.cas);
+                            assert!(version >= least, "version {version} after {least} was answered");
+                            found += 1;
+                        }
+                        reader.quiesce();
+                    }
+                    (found, waited)
+                })
+            })
+            .collect();
+        let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for version in 1..=sets {
+                while writer.must_wait() {
+                    writer.maintain(Seconds(100), false, &mut |_, _| ());
+                    std::thread::yield_now();
+                }
+                let name = rng.below(64).to_le_bytes();
+                let (hash, flushes) = (writer.hash(&name), version % 1000 == 0);
+                let Ok(reserved) = writer.reserve(&put(&writer, &name, b"value", version)) else { continue };
+                writer.lock(std::iter::once((!flushes).then_some(hash)));
+                answered[name[0] as usize].store(version, Release);
+                if rng.one_in(4) {
+                    std::thread::yield_now();
+                }
+                writer.publish(reserved);
+                writer.unlock((!flushes).then_some(hash));
+                if version % 32 == 0 {
+                    writer.maintain(Seconds(100), false, &mut |_, _| ());
+                }
+            }
+        }));
+        stop.store(1, Relaxed);
+        let counts = handles.into_iter().map(|handle| handle.join().expect("a reader is content"));
+        let counts = counts.fold((0u64, 0u64), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        stopped.expect("the writer is content");
+        counts
+    });
+    println!("{name}: {found} reads, {waited} waited");
+    assert!(found > 0 && waited > 0 && writer.is_unlocked());
+}
+
+#[test]
+fn a_reader_that_finds_no_lock_finds_what_others_have_answered_for() {
+    race_locks("locks", 2, 200_000, 35);
+}
+
 /// Longer, with changing seeds: `RINGSTORE_STRESS=<rounds>`.
 #[test]
 fn stress() {
@@ -144,6 +211,7 @@ fn stress() {
     for round in 0..rounds {
         race("stress clearing", 8 + round % 5, false, 3, 2_000_000, 1000 + round);
         race("stress evicting", 4 + round % 5, true, 3, 2_000_000, 2000 + round);
+        race_locks("stress locks", 3, 2_000_000, 3000 + round);
     }
 }
 
