@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::codec::{ForwardFault, KINDS};
 use super::super::{OwnedWrite, Write};
-use super::ORIGIN;
+use super::cluster::origin;
 use crate::proto::{Direction, StoreVerb};
 
 const VERBS: [StoreVerb; 6] =
@@ -44,7 +44,7 @@ fn a_write_comes_back_as_it_went() {
     for write in all() {
         let bytes = bytes(&write);
         assert_eq!(format!("{:?}", Write::decode(&bytes)), format!("{:?}", Ok::<_, ForwardFault>(write)));
-        assert_eq!(format!("{:?}", OwnedWrite::new(ORIGIN, &write).as_write()), format!("{write:?}"));
+        assert_eq!(format!("{:?}", OwnedWrite::new(origin(0), &write).as_write()), format!("{write:?}"));
     }
 }
 
