@@ -169,7 +169,7 @@ pub const MISSING_RANGES_MAX: usize = 64;
 /// Bytes that are sent to a learner and not yet in its log: catching up leaves room for the members.
 pub const LEARNER_FLIGHT_BYTES: u64 = 1 << 20;
 /// How often the time to the next question is doubled while there is no answer.
-pub const PROBE_DOUBLINGS_MAX: u32 = 6;
+pub const PROBE_DOUBLINGS_MAX: u32 = 10;
 /// Bytes that a learner may lack when it is made a member: the rest it gets while its acks are already needed.
 pub const JOIN_LAG_BYTES: u64 = 1 << 20;
 /// Bytes of the log read at a time for a learner that is behind the tail.

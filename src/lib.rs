@@ -22,8 +22,8 @@ pub mod log;
 
 pub mod cluster;
 
-pub mod transport;
 pub mod keystore;
+pub mod transport;
 
 pub mod conn;
 pub mod shard;

@@ -102,6 +102,11 @@ impl Flight {
         self.sent.is_empty()
     }
 
+    /// Where the first of it begins.
+    pub fn begins(&self) -> Option<Position> {
+        self.sent.front().map(|sent| sent.previous.position)
+    }
+
     pub fn frames(&self) -> usize {
         self.sent.len()
     }
@@ -289,7 +294,7 @@ impl Flight {
         assert!(follow, "frames continue each other");
         assert!(self.lost == self.sent.iter().filter(|sent| sent.state == State::Lost).count());
         let under_way = self.sent.iter().filter(|sent| sent.state == State::UnderWay);
-        assert!(in_flight == under_way.map(Sent::bytes).sum(), "what is under way is in flight");
+        assert!(in_flight == under_way.map(Sent::bytes).sum::<u64>(), "what is under way is in flight");
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Leader {
     digest: Option<Digest>,
     snapshots: Snapshots,
     ticked: Time,
+    /// The largest number of an append to one that was forgotten since.
+    numbered: u64,
 }
 
 impl Leader {
@@ -79,6 +81,7 @@ impl Leader {
             digest: None,
             snapshots: Snapshots::default(),
             ticked: now,
+            numbered: 0,
         };
         match before {
             Some(same) => leader.continue_from(now, same, &configuration, server),
@@ -89,7 +92,7 @@ impl Leader {
             let incarnation = server.incarnation_of(member.node);
             let next = server.journal.end();
             let fresh = || {
-                let mut progress = Progress::new(member.clone(), incarnation, next, now);
+                let mut progress = Progress::new(member.clone(), incarnation, next, 0, now);
                 // R20: until it speaks in this epoch it may read under a lease of the leader before
                 if !founded && server.rules.hold(Rule::R20Waits) {
                     progress.granted.make(now, server.timing.promise(server.rules));

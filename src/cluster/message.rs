@@ -94,10 +94,11 @@ impl Standing {
         match self {
             Self::Lost => None,
             Self::Unknown { last } => last.fault(),
-            Self::Matched { durable, end, .. } if durable > end => Some("more is durable than is there"),
+            Self::Matched { end, .. } if end.fault().is_some() => end.fault(),
+            Self::Matched { durable, end, .. } if *durable > end.position => Some("more is durable than is there"),
             Self::Matched { missing, .. } if missing.len() > config::MISSING_RANGES_MAX => Some("too much is missing"),
             Self::Matched { end, missing, top, .. } => {
-                let mut known = *end;
+                let mut known = end.position;
                 for (at, range) in missing.iter().enumerate() {
                     let begins = if at == 0 { range.from == known } else { range.from > known };
                     if !begins || range.to <= range.from {
@@ -265,8 +266,8 @@ pub enum Standing {
     Matched {
         /// Everything below is on its disk.
         durable: Position,
-        /// Everything below is in its log.
-        end: Position,
+        /// Where the part of its log ends that is the leader's.
+        end: Mark,
         /// What it lacks of what is below `top`, in order; the first begins at `end`.
         missing: Vec<Missing>,
         /// The rest up to here is kept until the log reaches it; `end` when nothing came ahead of a gap.

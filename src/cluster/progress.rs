@@ -27,8 +27,8 @@ pub struct Progress {
     pub heard: Time,
     /// When something was last sent to it.
     pub sent: Time,
-    /// The number of the newest append.
-    number: u64,
+    /// The number of the newest append. Invariant: grows in an epoch, even when a peer is forgotten and comes again.
+    pub number: u64,
     /// The first append after `next` was last set back: what is said of older ones is said of what was sent before.
     rewound: u64,
     /// Where its log agrees is being looked for: one frame at a time.
@@ -60,7 +60,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(member: Member, incarnation: Incarnation, next: Mark, now: Time) -> Self {
+    pub fn new(member: Member, incarnation: Incarnation, next: Mark, number: u64, now: Time) -> Self {
         Self {
             member,
             incarnation,
@@ -69,7 +69,7 @@ impl Progress {
             durable: None,
             heard: now,
             sent: Time(0),
-            number: 0,
+            number,
             rewound: 0,
             searching: false,
             flight: Flight::new(),
@@ -99,7 +99,7 @@ impl Progress {
     /// Another incarnation speaks: nothing of the old one counts (R6).
     pub fn reincarnate(&mut self, incarnation: Incarnation, now: Time) {
         let learns = self.learns;
-        *self = Self { learns, ..Self::new(self.member.clone(), incarnation, self.next, now) };
+        *self = Self { learns, ..Self::new(self.member.clone(), incarnation, self.next, self.number, now) };
     }
 
     /// It has no log any more. The next beacon is about `next`, the own end, which it will not have: so it says what it has.
@@ -120,17 +120,17 @@ impl Progress {
     }
 
     /// Its log agrees up to `end` and is durable up to `durable`.
-    pub fn on_matched(&mut self, durable: Position, end: Position, limit: Position, journal: &Journal) {
+    pub fn on_matched(&mut self, durable: Position, end: Mark, limit: Position, journal: &Journal) {
         self.durable = self.durable.max(Some(durable));
-        self.end = self.end.max(end);
-        self.limit = if self.searching || self.limit.0 == u64::MAX { limit } else { self.limit.max(limit) };
+        self.end = self.end.max(end.position);
+        self.limit = if self.limit.0 == u64::MAX { limit } else { self.limit.max(limit) };
         self.searching = false;
-        // it had more than was sent to it
-        if self.next.position < self.end
-            && let Some(mark) = journal.tail().mark_at_most(self.end).filter(|mark| mark.position == self.end)
-        {
+        // it lacks what was taken to be there, or had more than was sent
+        let begins = self.flight.begins().unwrap_or(self.next.position);
+        let elsewhere = begins > self.end || self.next.position < self.end;
+        if elsewhere && end.position == self.end && journal.history().contains(end) {
             self.congestion.on_forgotten(self.flight.clear());
-            self.next = mark;
+            (self.next, self.reading) = (end, None);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::time::Time;
 pub struct Receiver {
     pub leader: NodeId,
     /// In this epoch something of the leader's has fitted, up to here.
-    agreed: Option<Position>,
+    agreed: Option<Mark>,
     /// While nothing has: what may fit instead of what came last.
     may_fit: Option<Mark>,
     /// Frames of this epoch's leader that begin above `agreed`.
@@ -57,18 +57,18 @@ impl Receiver {
             return self.ack_standing(now, server, effects);
         }
         let previous = append.previous;
-        let fits = self.agreed.is_some_and(|agreed| previous.position <= agreed);
+        let fits = self.agreed.is_some_and(|agreed| previous.position <= agreed.position);
         if !fits && !server.journal.history().contains(previous) {
             self.keep(append, server);
             return self.ack_standing(now, server, effects);
         }
-        self.agreed = self.agreed.max(Some(previous.position));
+        self.agree(previous);
         let mut appended = false;
         if let Some(frame) = &append.frame {
             appended = self.take_frame(previous, frame, server, effects);
         }
         // what had come too early may have its turn now
-        while let Some((previous, frame)) = self.agreed.and_then(|agreed| self.ahead.take(agreed)) {
+        while let Some((previous, frame)) = self.agreed.and_then(|agreed| self.ahead.take(agreed.position)) {
             appended |= self.take_frame(previous, &frame, server, effects);
         }
         self.commit(append.commit, server, effects);
@@ -97,12 +97,15 @@ impl Receiver {
             return false;
         }
         if server.journal.history().contains(frame.mark()) {
-            self.agreed = self.agreed.max(Some(frame.end()));
+            self.agree(frame.mark());
             return false;
         }
         if server.journal.end().position > frame.position() {
             // R13: the leader's log differs from here on, so what is here was never committed
-            assert!(self.agreed.is_none_or(|agreed| agreed <= frame.position()), "a leader contradicts itself");
+            assert!(
+                self.agreed.is_none_or(|agreed| agreed.position <= frame.position()),
+                "a leader contradicts itself"
+            );
             server.journal.truncate(previous, effects);
             server.forwards.on_truncated(previous.position);
         }
@@ -114,21 +117,27 @@ impl Receiver {
         if server.rules.hold(Rule::R24Locks) {
             effects.push(Effect::LockKeys { frame: frame.clone() });
         }
-        self.agreed = Some(frame.end());
+        self.agreed = Some(frame.mark());
         true
+    }
+
+    fn agree(&mut self, mark: Mark) {
+        if self.agreed.is_none_or(|agreed| agreed.position < mark.position) {
+            self.agreed = Some(mark);
+        }
     }
 
     /// R14: what all have, and what agrees with the leader's log, and nothing else.
     fn commit(&self, upto: Position, server: &mut Server, effects: &mut Vec<Effect>) {
         if let Some(agreed) = self.agreed {
-            server.commit_to(upto.min(agreed), effects);
+            server.commit_to(upto.min(agreed.position), effects);
         }
     }
 
     /// R11: frames that begin here or later find no room, before more is on the disk.
     fn limit(&self, server: &Server) -> Position {
         let durable = server.journal.durable();
-        Position(self.agreed.map_or(durable, |agreed| durable.min(agreed)).0 + config::RECEIVE_BYTES)
+        Position(self.agreed.map_or(durable, |agreed| durable.min(agreed.position)).0 + config::RECEIVE_BYTES)
     }
 
     pub fn standing(&self, server: &Server) -> Standing {
@@ -136,8 +145,8 @@ impl Receiver {
             _ if server.is_lost() => Standing::Lost,
             None => Standing::Unknown { last: self.may_fit.unwrap_or(server.journal.end()) },
             Some(end) => {
-                let (missing, top) = self.ahead.missing(end);
-                let durable = server.journal.durable().min(end);
+                let (missing, top) = self.ahead.missing(end.position);
+                let durable = server.journal.durable().min(end.position);
                 Standing::Matched { durable, end, missing, top, limit: self.limit(server) }
             }
         }
@@ -165,7 +174,10 @@ impl Receiver {
 
     pub fn check_invariants(&self, server: &Server) {
         self.ahead.check_invariants();
-        assert!(self.agreed.is_none_or(|agreed| agreed <= server.journal.end().position), "agreed and not there");
+        assert!(
+            self.agreed.is_none_or(|agreed| agreed.position <= server.journal.end().position),
+            "agreed and not there"
+        );
     }
 
     /// Whether more of the log is the leader's than up to there.
@@ -175,6 +187,6 @@ impl Receiver {
 
     /// Whether the log is the leader's up to there.
     pub fn agrees_up_to(&self, position: Position) -> bool {
-        self.agreed.is_some_and(|agreed| agreed >= position)
+        self.agreed.is_some_and(|agreed| agreed.position >= position)
     }
 }

@@ -68,7 +68,9 @@ impl Conditions {
             if dice.chance(share) { dice.between(0, 1000) as f64 / 1000.0 * most } else { 0.0 }
         };
         let (loss, duplicate, replay) = (some(0.6, 0.25), some(0.4, 0.2), some(0.4, 0.1));
-        let (late, reorder, damage) = (some(0.5, 0.05), some(0.5, 0.3), some(0.3, 0.1));
+        let (late, overtaken, damage) = (some(0.5, 0.05), some(0.5, 0.3), some(0.3, 0.1));
+        // on some networks nothing keeps its order
+        let reorder = if dice.chance(0.25) { 1.0 } else { overtaken };
         let delay_min = Duration(dice.between(10_000, 200_000));
         let delay_max = delay_min.0 + dice.skewed(50_000, 4_000_000);
         Self { loss, duplicate, replay, damage, delay_min, delay_max: Duration(delay_max), late, reorder }

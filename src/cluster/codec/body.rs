@@ -19,7 +19,7 @@ pub const KINDS: [(u16, &str, &str); 17] = [
     (
         2,
         "ack",
-        "sent 8, newest 8, echo option, withdrawn flag 1, standing 1: 0 then last mark; 1 then durable 8, end 8, \
+        "sent 8, newest 8, echo option, withdrawn flag 1, standing 1: 0 then last mark; 1 then durable 8, end mark, \
          count 1, of each missing range from 8, to 8, then top 8, limit 8; 2 lost",
     ),
     (3, "announce", "configuration"),
@@ -145,7 +145,7 @@ fn encode_ack(ack: &Ack, writer: &mut Writer<'_>) {
         Standing::Matched { durable, end, missing, top, limit } => {
             writer.u8(1);
             writer.u64(durable.0);
-            writer.u64(end.0);
+            writer.mark(*end);
             assert!(missing.len() <= config::MISSING_RANGES_MAX, "no more are said at once");
             writer.u8(missing.len() as u8);
             for Missing { from, to } in missing {
@@ -215,7 +215,7 @@ fn decode_ack(rest: &mut Rest<'_>) -> Result<Ack, CodecFault> {
     let standing = match rest.u8()? {
         0 => Standing::Unknown { last: rest.mark()? },
         1 => {
-            let (durable, end) = (Position(rest.u64()?), Position(rest.u64()?));
+            let (durable, end) = (Position(rest.u64()?), rest.mark()?);
             let missing = rest.list(config::MISSING_RANGES_MAX, |rest| {
                 Ok(Missing { from: Position(rest.u64()?), to: Position(rest.u64()?) })
             })?;

@@ -81,7 +81,8 @@ fn matched() -> impl Strategy<Value = Standing> {
             missing.push(Missing { from: Position(top), to: Position(top + lacks) });
             top += lacks + has;
         }
-        let (durable, end, top, limit) = (Position(durable), Position(end), Position(top), Position(limit));
+        let end = Mark { epoch: Epoch(1), index: LogIndex(1), position: Position(end) };
+        let (durable, top, limit) = (Position(durable), Position(top), Position(limit));
         Standing::Matched { durable, end, missing, top, limit }
     })
 }
@@ -235,7 +236,8 @@ fn what_this_version_does_not_know_is_refused_with_a_reason() {
 
 fn acked(durable: u64, end: u64, missing: &[(u64, u64)], top: u64) -> Body {
     let missing = missing.iter().map(|&(from, to)| Missing { from: Position(from), to: Position(to) }).collect();
-    let (durable, end, top, limit) = (Position(durable), Position(end), Position(top), Position(99));
+    let end = Mark { epoch: Epoch(1), index: LogIndex(1), position: Position(end) };
+    let (durable, top, limit) = (Position(durable), Position(top), Position(99));
     let standing = Standing::Matched { durable, end, missing, top, limit };
     Body::Ack(Ack { sent: Time(1), newest: 1, echo: None, withdrawn: false, standing })
 }

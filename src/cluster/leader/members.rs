@@ -57,7 +57,7 @@ impl Leader {
             }
             if !self.peers.contains_key(&node) && self.peers.len() < config::CLUSTER_LEARNERS_MAX {
                 server.incarnations.insert(node, incarnation);
-                let mut progress = Progress::new(member, incarnation, end, now);
+                let mut progress = Progress::new(member, incarnation, end, self.numbered, now);
                 progress.learns = true;
                 self.peers.insert(node, progress);
                 server.announce(node, effects);
@@ -74,7 +74,11 @@ impl Leader {
         let joining = self.change.as_ref().map_or(&[][..], |(change, _)| &change.members);
         self.peers.retain(|node, progress| {
             let silent = progress.dead || now.since(progress.heard).0 >= 2 * server.timing.silence.0;
-            configuration.has(*node) || !silent || joining.iter().any(|member| member.node == *node)
+            let stays = configuration.has(*node) || !silent || joining.iter().any(|member| member.node == *node);
+            if !stays {
+                self.numbered = self.numbered.max(progress.number);
+            }
+            stays
         });
     }
 

@@ -77,7 +77,8 @@ impl Leader {
             }
             Standing::Unknown { .. } | Standing::Lost => {}
             // what was never sent cannot be there
-            Standing::Matched { durable, end, top, .. } if durable > end || end > top || *top > last => {}
+            Standing::Matched { durable, end, top, .. }
+                if *durable > end.position || end.position > *top || *top > last => {}
             Standing::Matched { durable, end, missing, top, limit } => {
                 progress.on_matched(*durable, *end, *limit, &server.journal);
                 progress.on_seen(now, missing, *top, ack.newest);

@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod doubt;
+mod flow;
 mod random;
 mod scenarios;
 mod streams;
