@@ -1,129 +1,23 @@
-//! Entries through a leader and two followers in memory: built, appended, sent, acked, committed on all three. The disks are
-//! as fast as a function call and messages are handed over without their codec, so this is what the machines cost.
+//! Entries through a leader and two followers in memory: built, appended, sent, acked, committed on all three; with messages
+//! handed over as they are, and with the codec on both ends.
 
+#[path = "support/cluster.rs"]
+mod cluster;
 mod support;
 
-use std::collections::VecDeque;
-use std::hint::black_box;
-
+use cluster::Cluster;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ringstore::cluster::configuration::{Epoch, LogId, LogIndex, NodeId, Position};
-use ringstore::cluster::{Boot, Configuration, Doubt, Effect, Input, Mark, Member, NodeRecord, Replica, Rules, Timing};
-use ringstore::log::{Entry, FrameBuilder, FrameStart, Incarnation};
-use ringstore::time::{Duration, Expiry, Time};
-
-const SERVERS: u64 = 3;
-
-struct Cluster {
-    now: Time,
-    replicas: Vec<Replica>,
-    inputs: VecDeque<(usize, Input)>,
-    effects: Vec<Effect>,
-    builder: FrameBuilder,
-    epoch: Epoch,
-    end: Mark,
-    committed: [LogIndex; SERVERS as usize],
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let member = |node| Member { node: NodeId(node), contact: String::new() };
-        let configuration = Configuration {
-            cluster: LogId(1),
-            epoch: Epoch(1),
-            leader: NodeId(1),
-            leader_incarnation: Incarnation(1),
-            members: (1..=SERVERS).map(member).collect(),
-            min_insync: 2,
-            forced: Epoch(0),
-        };
-        let mut cluster = Self {
-            now: Time(1_000_000_000),
-            replicas: Vec::new(),
-            inputs: VecDeque::new(),
-            effects: Vec::new(),
-            builder: FrameBuilder::new(),
-            epoch: Epoch(0),
-            end: Mark::default(),
-            committed: [LogIndex(0); SERVERS as usize],
-        };
-        for node in 1..=SERVERS {
-            let mut record = NodeRecord::new(NodeId(node));
-            record.configuration = Some(configuration.clone());
-            let boot = Boot {
-                record,
-                contact: String::new(),
-                history: Vec::new(),
-                end: Mark::default(),
-                last_time: Time(0),
-                applied: Mark::default(),
-                consistent: Mark::default(),
-                doubt: Doubt::None,
-                timing: Timing::default(),
-                strict_reads: false,
-                rules: Rules::ALL,
-            };
-            cluster.replicas.push(Replica::start(cluster.now, boot, &mut Vec::new()));
-        }
-        for at in (0..SERVERS as usize).rev() {
-            cluster.inputs.push_back((at, Input::RecordPersisted { epoch: Epoch(1) }));
-        }
-        cluster.settle();
-        assert!(cluster.replicas[0].is_serving(), "the first leads");
-        cluster
-    }
-
-    /// Until nothing is left to do.
-    fn settle(&mut self) {
-        while let Some((at, input)) = self.inputs.pop_front() {
-            self.replicas[at].step(self.now, input, &mut self.effects);
-            for effect in self.effects.drain(..) {
-                match effect {
-                    Effect::Send { message } if message.header.destination.0 > 0 => {
-                        let to = message.header.destination.0 as usize - 1;
-                        self.inputs.push_back((to, Input::Received { message }));
-                    }
-                    Effect::Append { frame, cut } => {
-                        self.inputs.push_back((at, Input::Persisted { upto: frame.end(), cut }));
-                    }
-                    Effect::Commit { upto } => self.committed[at] = upto.index,
-                    Effect::BecameLeader { epoch, end, .. } => (self.epoch, self.end) = (epoch, end),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, entries: u64) {
-        self.now = self.now.after(Duration(1000));
-        self.builder.begin(FrameStart {
-            epoch: self.epoch,
-            first_index: LogIndex(self.end.index.0 + 1),
-            position: self.end.position,
-            durable_upto: Position(0),
-            time: self.now,
-        });
-        for _ in 0..entries {
-            let (key, value) = (black_box(b"key:12345678"), black_box(b"a value of thirty-two bytes here"));
-            let entry = Entry::Put { key, value, flags: 0, expiry: Expiry::NEVER, cas: None, bits: 0 };
-            self.end.index = self.builder.push(&entry);
-        }
-        let bytes = self.builder.take();
-        self.end.position.0 += bytes.len() as u64;
-        self.inputs.push_back((0, Input::FrameBuilt { bytes }));
-        self.settle();
-        assert!(self.committed.iter().all(|&committed| committed == self.end.index), "all have it");
-    }
-}
 
 fn replicate(c: &mut Criterion) {
-    let mut group = c.benchmark_group("cluster/replicate");
-    for batch in [1, 16, 256] {
-        let mut cluster = Cluster::new();
-        group.throughput(Throughput::Elements(batch));
-        group.bench_function(BenchmarkId::from_parameter(batch), |b| b.iter(|| cluster.write(batch)));
+    for (name, codec) in [("cluster/replicate", false), ("cluster/replicate-encoded", true)] {
+        let mut group = c.benchmark_group(name);
+        for batch in [1, 16, 256] {
+            let mut cluster = Cluster::new(codec);
+            group.throughput(Throughput::Elements(batch));
+            group.bench_function(BenchmarkId::from_parameter(batch), |b| b.iter(|| cluster.write(batch)));
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 fn main() {

@@ -162,6 +162,8 @@ pub const TAIL_BYTES: usize = 32 << 20;
 pub const TAIL_FRAMES: usize = 8192;
 /// Bytes of frames that a follower takes beyond what is on its disk (R11); a slow disk closes that window.
 pub const RECEIVE_BYTES: u64 = 8 << 20;
+/// Epochs whose beginnings are remembered: who was away for longer is compared from the log's beginning on.
+pub const HISTORY_EPOCHS_MAX: usize = 1024;
 /// Frames sent to a follower and not yet in its log, and frames it keeps that came ahead of a gap, at most.
 pub const FLIGHT_FRAMES_MAX: usize = 4096;
 /// Parts of the log that an ack says to be missing.

@@ -3,6 +3,7 @@
 //! enough to find where two logs part.
 
 use super::configuration::{Epoch, LogIndex, Mark, Position};
+use crate::config;
 use crate::log::{FrameHeader, FrameStart};
 
 /// The first frame of an epoch in a log.
@@ -25,7 +26,8 @@ impl EpochStart {
     }
 }
 
-/// All of them and the log's end. Invariant: epochs, indices and positions grow, and the end is behind the last start.
+/// The newest of them and the log's end. Invariant: epochs, indices and positions grow, and the end is behind the last start.
+/// Old ones are forgotten: when the first one kept is not at 0, nothing is known of what is below it but that it is committed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     starts: Vec<EpochStart>,
@@ -69,6 +71,21 @@ impl History {
         self.end = mark;
     }
 
+    /// Forgets the oldest past the bound, as far as another has begun below `commit`.
+    pub fn trim(&mut self, commit: Position) {
+        let surplus = self.starts.len().saturating_sub(config::HISTORY_EPOCHS_MAX);
+        if surplus > 0 {
+            let committed = self.starts.partition_point(|start| start.position < commit).saturating_sub(1);
+            self.starts.drain(..surplus.min(committed));
+        }
+    }
+
+    /// Whether `position` lies where nothing is known but that this log was committed beyond it: so it is every leader's there.
+    #[must_use]
+    pub fn forgot(&self, position: Position) -> bool {
+        position.0 > 0 && self.starts.first().is_some_and(|first| position <= first.position)
+    }
+
     /// The log was cut; it ends with `to` now.
     pub fn truncate(&mut self, to: Mark) {
         assert!(to.position <= self.end.position, "a log is cut, not grown");
@@ -77,30 +94,25 @@ impl History {
         self.check_invariants();
     }
 
-    /// The epoch of the frame that ends at `position` or goes across it; 0 at the log's beginning.
+    /// The epoch of the frame that ends at `position` or goes across it; 0 at the log's beginning, and where it is forgotten.
     fn epoch_before(&self, position: Position) -> Epoch {
         let later = self.starts.partition_point(|start| start.position < position);
         later.checked_sub(1).map_or(Epoch(0), |last| self.starts[last].epoch)
     }
 
-    /// Whether this log has `mark` in it: the same frame ends there.
+    /// Whether this log is known to have `mark` in it: the same frame ends there.
     #[must_use]
     pub fn contains(&self, mark: Mark) -> bool {
         mark.position <= self.end.position && self.epoch_before(mark.position) == mark.epoch
     }
 
-    /// Where the last frame ends whose epoch is at most `epoch`.
+    /// Where the last frame ends whose epoch is at most `epoch`; the log's beginning where that is forgotten.
     #[must_use]
     pub fn end_of(&self, epoch: Epoch) -> Mark {
         let later = self.starts.partition_point(|start| start.epoch <= epoch);
-        match self.starts.get(later) {
-            None => self.end,
-            Some(next) => Mark {
-                epoch: later.checked_sub(1).map_or(Epoch(0), |last| self.starts[last].epoch),
-                index: LogIndex(next.first_index.0 - 1),
-                position: next.position,
-            },
-        }
+        let Some(next) = self.starts.get(later) else { return self.end };
+        let Some(last) = later.checked_sub(1) else { return Mark::default() };
+        Mark { epoch: self.starts[last].epoch, index: LogIndex(next.first_index.0 - 1), position: next.position }
     }
 
     /// Where this log may agree with another of which `theirs` is known: that mark if it is in this log, otherwise
@@ -136,6 +148,9 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use rand::prelude::*;
+    use rand::rngs::StdRng;
+
     use super::*;
 
     /// A log of frames of 10 bytes and one entry each, with these epochs.
@@ -163,7 +178,7 @@ mod tests {
     fn meet(leader: &History, follower: &History) -> Mark {
         let mut asked = leader.end();
         for _ in 0..20 {
-            if follower.contains(asked) {
+            if follower.contains(asked) || follower.forgot(asked.position) {
                 return asked;
             }
             asked = leader.agree(follower.agree(asked));
@@ -189,6 +204,70 @@ mod tests {
             assert_eq!(met.index.0, frames, "{leader:?} {follower:?}");
             assert_eq!(met.position.0, 10 * frames);
         }
+    }
+
+    /// Which epoch each frame of a log has, of a leader that has all that was committed and of a server that was away.
+    fn two_logs(rng: &mut StdRng) -> (Vec<u64>, Vec<u64>, usize) {
+        let mut epoch = 1;
+        let mut grow = |log: &mut Vec<u64>, frames: usize, rng: &mut StdRng| {
+            for _ in 0..frames {
+                epoch += u64::from(rng.random_bool(0.4)) * rng.random_range(1..3);
+                log.push(epoch);
+            }
+        };
+        let (common, committed) = (rng.random_range(0..40), rng.random_range(0..40));
+        let mut leader = Vec::new();
+        grow(&mut leader, common, rng);
+        let mut other = leader.clone();
+        let apart = rng.random_range(0..20);
+        // the epochs of the two sides interleave and are never the same
+        let from = *leader.last().unwrap_or(&0);
+        other.extend((0..apart).map(|frame| from + 1 + 2 * (frame as u64 / 3)));
+        let apart = rng.random_range(0..20);
+        leader.extend((0..apart).map(|frame| from + 2 + 2 * (frame as u64 / 3)));
+        (leader, other, committed.min(common))
+    }
+
+    #[test]
+    fn with_old_epochs_forgotten_two_logs_still_meet_where_both_are_alike() {
+        let (mut exact, mut older) = (0, 0);
+        for seed in 0..2000 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (leader, other, committed) = two_logs(&mut rng);
+            let alike = leader.iter().zip(&other).take_while(|(a, b)| a == b).count() as u64;
+            let (mut leader, mut other) = (log(&leader), log(&other));
+            assert_eq!(meet(&leader, &other).index.0, alike, "seed {seed}: nothing is forgotten yet");
+            let forget = |log: &mut History, rng: &mut StdRng| {
+                let begun = log.starts.partition_point(|start| start.position.0 <= 10 * committed as u64);
+                log.starts.drain(..rng.random_range(0..=begun.saturating_sub(1)).min(begun));
+            };
+            forget(&mut leader, &mut rng);
+            forget(&mut other, &mut rng);
+            let met = meet(&leader, &other);
+            assert!(met.index.0 <= alike, "seed {seed}: {met:?} is beyond where they part");
+            let known = |log: &History| !log.forgot(Position(10 * alike)) || alike == 0;
+            if known(&leader) && known(&other) {
+                assert_eq!(met.index.0, alike, "seed {seed}: both remember where they part");
+                exact += 1;
+            } else {
+                older += 1;
+            }
+        }
+        assert!(exact > 100 && older > 100, "{exact} {older}");
+    }
+
+    #[test]
+    fn epochs_are_forgotten_past_a_bound_and_below_the_commit_only() {
+        let epochs: Vec<u64> = (1..=config::HISTORY_EPOCHS_MAX as u64 + 50).collect();
+        let mut history = log(&epochs);
+        history.trim(Position(100));
+        assert_eq!(history.starts[0].position, Position(90), "what is not committed may be asked for");
+        history.trim(history.end().position);
+        assert_eq!(history.starts.len(), config::HISTORY_EPOCHS_MAX);
+        history.check_invariants();
+        assert!(history.forgot(Position(500)) && !history.forgot(Position(510)) && !history.forgot(Position(0)));
+        assert!(history.contains(Mark::default()) && !history.contains(mark(30, 30)));
+        assert_eq!(history.agree(mark(30, 30)), Mark::default());
     }
 
     #[test]

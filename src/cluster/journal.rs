@@ -10,6 +10,7 @@ use super::effect::Effect;
 use super::frame::Frame;
 use super::history::{EpochStart, History};
 use super::tail::Tail;
+use crate::config;
 use crate::time::Time;
 
 /// See the module.
@@ -30,6 +31,8 @@ pub struct Journal {
     cut: u64,
     /// The disk took nothing beyond this.
     refused: Option<Position>,
+    /// Buffers of frames that nobody needs any more. Invariant: few.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Journal {
@@ -38,7 +41,17 @@ impl Journal {
         let history = History::new(history, end);
         assert!(applied.position <= end.position, "a snapshot is not ahead of its log");
         let (tail, durable) = (Tail::default(), end.position);
-        Self { history, tail, durable, commit: applied, recovered: end, last_time, cut: 0, refused: None }
+        Self {
+            history,
+            tail,
+            durable,
+            commit: applied,
+            recovered: end,
+            last_time,
+            cut: 0,
+            refused: None,
+            spare: Vec::new(),
+        }
     }
 
     /// Of a snapshot that takes the place of this log: it is empty and begins at `start`. What was being written says
@@ -90,12 +103,23 @@ impl Journal {
         let header = frame.header();
         self.last_time = self.last_time.max(header.start.time);
         self.history.push(EpochStart::of(header), frame.mark());
+        self.history.trim(self.commit.position);
         self.tail.push(frame.clone());
-        self.tail.trim(self.durable.min(self.commit.position));
+        let spare = &mut self.spare;
+        self.tail.trim(self.durable.min(self.commit.position), |frame| {
+            if spare.len() < config::FRAME_BUFFERS_KEPT {
+                spare.extend(frame.into_buffer());
+            }
+        });
         // while the disk is full, frames wait in the tail
         if self.refused.is_none() {
             effects.push(Effect::Append { frame, cut: self.cut });
         }
+    }
+
+    /// The buffer of a frame that nobody needs any more, for a coming one.
+    pub fn spare_buffer(&mut self) -> Option<Vec<u8>> {
+        self.spare.pop()
     }
 
     /// Cuts the log. Never below the commit: that would lose what a client was told.

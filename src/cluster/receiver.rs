@@ -58,7 +58,7 @@ impl Receiver {
         }
         let previous = append.previous;
         let fits = self.agreed.is_some_and(|agreed| previous.position <= agreed.position);
-        if !fits && !server.journal.history().contains(previous) {
+        if !fits && !Self::has(previous, server) {
             self.keep(append, server);
             return self.ack_standing(now, server, effects);
         }
@@ -75,6 +75,12 @@ impl Receiver {
         if !appended {
             self.ack_standing(now, server, effects);
         }
+    }
+
+    /// Whether the leader's mark is in this log: what is so old that its epoch is forgotten here was committed here.
+    fn has(mark: Mark, server: &Server) -> bool {
+        let history = server.journal.history();
+        history.contains(mark) || history.forgot(mark.position)
     }
 
     /// Something came that fits nowhere yet.
@@ -96,7 +102,7 @@ impl Receiver {
         if !continues || frame.epoch() < previous.epoch || frame.epoch() > server.epoch() {
             return false;
         }
-        if server.journal.history().contains(frame.mark()) {
+        if Self::has(frame.mark(), server) {
             self.agree(frame.mark());
             return false;
         }

@@ -502,6 +502,12 @@ impl Replica {
         }
     }
 
+    /// The buffer of a frame that this server needs no more, for a coming one: with them the steady state allocates nothing
+    /// of a frame's size.
+    pub fn spare_buffer(&mut self) -> Option<Vec<u8>> {
+        self.server.journal.spare_buffer()
+    }
+
     /// Who leads, as far as this server knows.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {

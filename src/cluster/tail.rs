@@ -32,12 +32,13 @@ impl Tail {
         }
     }
 
-    /// Forgets old frames past the bound, none of those behind `keep`.
-    pub fn trim(&mut self, keep: Position) {
+    /// Forgets old frames past the bound, none of those behind `keep`; they are handed to `spare`.
+    pub fn trim(&mut self, keep: Position, mut spare: impl FnMut(Frame)) {
         let full = |tail: &Self| tail.bytes > config::TAIL_BYTES || tail.frames.len() > config::TAIL_FRAMES;
         while full(self) && self.frames.front().is_some_and(|frame| frame.end() <= keep) {
             let frame = self.frames.pop_front().expect("it was there");
             self.bytes -= frame.bytes().len();
+            spare(frame);
         }
     }
 

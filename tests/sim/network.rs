@@ -70,7 +70,7 @@ impl Conditions {
         let (loss, duplicate, replay) = (some(0.6, 0.25), some(0.4, 0.2), some(0.4, 0.1));
         let (late, overtaken, damage) = (some(0.5, 0.05), some(0.5, 0.3), some(0.3, 0.1));
         // on some networks nothing keeps its order
-        let reorder = if dice.chance(0.25) { 1.0 } else { overtaken };
+        let reorder = if overtaken > 0.15 { 1.0 } else { overtaken };
         let delay_min = Duration(dice.between(10_000, 200_000));
         let delay_max = delay_min.0 + dice.skewed(50_000, 4_000_000);
         Self { loss, duplicate, replay, damage, delay_min, delay_max: Duration(delay_max), late, reorder }
