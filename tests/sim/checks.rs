@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use ringstore::cluster::{Digest, Frame, Mark};
-use ringstore::log::{Epoch, Incarnation, NodeId, Position};
+use ringstore::log::{Entry, Epoch, Incarnation, NodeId, Position};
+
+use crate::linear::Written;
 
 use crate::data::{Items, Oracle};
 
@@ -51,6 +53,23 @@ impl Checks {
         }
     }
 
+    /// What the committed log says of a key, in its order.
+    pub fn written(&self, key: &[u8]) -> Vec<Written> {
+        let mut written = Vec::new();
+        for frame in self.committed.values() {
+            for entry in frame.view().entries() {
+                match entry.expect("a whole entry") {
+                    (index, Entry::Put { key: of, value, .. }) if of == key => {
+                        written.push((index.0, Some(value.to_vec())));
+                    }
+                    (index, Entry::Delete { key: of, .. }) if of == key => written.push((index.0, None)),
+                    _ => {}
+                }
+            }
+        }
+        written
+    }
+
     /// A server begins to lead.
     pub fn on_lead(&mut self, node: NodeId, incarnation: Incarnation, epoch: Epoch) {
         let first = *self.leaders.entry(epoch.0).or_insert((node, incarnation));
@@ -72,7 +91,7 @@ impl Checks {
 
 #[cfg(test)]
 mod tests {
-    use ringstore::log::{Entry, FrameBuilder, FrameStart, LogIndex};
+    use ringstore::log::{FrameBuilder, FrameStart, LogIndex};
     use ringstore::time::Time;
 
     use super::*;

@@ -4,12 +4,15 @@
 //!
 //! The search is Wing and Gong's with Lowe's memory: walk the events in order, take any operation that was invoked
 //! before the first return still open, go back when a return is met whose operation does not fit, and never enter a
-//! (set of operations done, state) twice. `naive` is the same question asked without any of this, for small histories.
+//! (set of operations done, state) twice. `witness` tries the order of the log first. `naive` is the same question asked without any of this, for small histories.
 
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
 mod tests;
+mod witness;
+
+pub use witness::{Written, explains};
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -271,6 +274,14 @@ impl Events {
     }
 }
 
+/// An operation that the search has done.
+struct Taken {
+    operation: usize,
+    before: State,
+    /// Nothing else need be tried in its place.
+    forced: bool,
+}
+
 /// Whether the history of a key, which nobody held at its start, is linearizable.
 pub fn check(history: &[Operation]) -> Verdict {
     check_from(None, history)
@@ -288,7 +299,7 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
     let mut done: Done = vec![0; history.len().div_ceil(64)];
     let mut done_known = 0;
     let mut entered: HashSet<(Done, State)> = HashSet::new();
-    let mut taken: Vec<(usize, State)> = Vec::new();
+    let mut taken: Vec<Taken> = Vec::new();
     let mut longest: Vec<usize> = Vec::new();
     let mut event = events.first();
     loop {
@@ -304,13 +315,18 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
                     if entered.len() > STATES_MAX {
                         return Verdict::Undecided;
                     }
-                    taken.push((operation, state));
+                    let known = history[operation].outcome != Outcome::Unknown;
+                    // what changes nothing, wherever it is done, may as well be done here
+                    let forced = known
+                        && !witness::is_change(history[operation])
+                        && State { unseen: state.unseen, ..after } == state;
+                    taken.push(Taken { operation, before: state, forced });
                     state = after;
-                    done_known += usize::from(history[operation].outcome != Outcome::Unknown);
+                    done_known += usize::from(known);
                     events.take(operation);
                     event = events.first();
                     if taken.len() > longest.len() {
-                        longest = taken.iter().map(|&(operation, _)| operation).collect();
+                        longest = taken.iter().map(|taken| taken.operation).collect();
                     }
                     continue;
                 }
@@ -320,14 +336,19 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
             continue;
         }
         // a return: what it ends did not fit, so the last one taken is undone and the one after it tried
-        let Some((operation, before)) = taken.pop() else {
-            return Verdict::Not(story(&history, &longest));
-        };
-        state = before;
-        clear_bit(&mut done, operation);
-        done_known -= usize::from(history[operation].outcome != Outcome::Unknown);
-        events.put_back(operation);
-        event = events.next[operation];
+        loop {
+            let Some(Taken { operation, before, forced }) = taken.pop() else {
+                return Verdict::Not(story(&history, &longest));
+            };
+            state = before;
+            clear_bit(&mut done, operation);
+            done_known -= usize::from(history[operation].outcome != Outcome::Unknown);
+            events.put_back(operation);
+            event = events.next[operation];
+            if !forced {
+                break;
+            }
+        }
     }
 }
 

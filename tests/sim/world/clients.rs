@@ -70,7 +70,8 @@ impl World {
                 let of = self.clients[client].seen.iter().rev().find(|(of, _)| *of == key);
                 of.map_or(Op::Get, |&(_, id)| Op::Cas { id, value: fresh })
             }
-            _ if counter => Op::Incr(self.dice.between(1, 9)),
+            // every sum is another one too, so that an incr done twice is seen
+            _ if counter => Op::Incr(number),
             _ => Op::Append(format!("+{number}").into_bytes()),
         };
         (key, op)
