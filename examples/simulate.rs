@@ -7,18 +7,23 @@
 mod sim;
 
 // the simulator's modules call each other by these names, as in the test binary
-use sim::{checks, data, dice, disk, host, linear, network, recovery, request, runs, time, trace, wire, world};
+use sim::{
+    checks, data, dice, disk, figures, host, linear, mutants, network, plan, recovery, request, runs, time, trace,
+    wire, world,
+};
 
+use std::cell::Cell;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ringstore::cluster::Rules;
-use world::{Figures, Plan};
+use figures::Figures;
+use plan::Plan;
+use ringstore::cluster::{Rule, Rules};
 
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Options {
     /// The seeds to run, `from..to`.
     #[arg(long, default_value = "0..10000", value_parser = range)]
@@ -28,7 +33,13 @@ struct Options {
     minutes: Option<u64>,
     /// Seeds at the same time, one on each thread.
     #[arg(long, default_value_t = 2)]
-    threads: usize,
+    threads: u64,
+    /// Print what happens, line by line; for one seed.
+    #[arg(long)]
+    trace: bool,
+    /// Switch this rule off and run its plans: R2, R8All and so on, as `Rule` has them.
+    #[arg(long, value_parser = rule)]
+    without: Option<Rule>,
 }
 
 fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
@@ -37,37 +48,88 @@ fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
     Ok(number(from)?..number(to)?)
 }
 
+fn rule(text: &str) -> Result<Rule, String> {
+    Rule::ALL.into_iter().find(|rule| format!("{rule:?}") == text).ok_or_else(|| "no such rule".into())
+}
+
+/// What all threads share.
+struct Work {
+    options: Options,
+    next: AtomicU64,
+    /// Threads that have not ended.
+    running: AtomicU64,
+    end: Option<Instant>,
+    sum: Mutex<(Figures, Vec<u64>)>,
+}
+
+thread_local! {
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Work {
+    fn run(&self) {
+        let Options { seeds, trace, without, .. } = &self.options;
+        loop {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end || self.end.is_some_and(|end| Instant::now() >= end) {
+                break;
+            }
+            SEED.set(seed);
+            let (rules, plan) = match without.map(mutants::mutant) {
+                Some(mutant) => (mutant.rules(), mutant.plan(seed)),
+                None => (Rules::ALL, Plan::draw(seed)),
+            };
+            let figures = world::World::run(seed, rules, plan, *trace);
+            self.sum.lock().expect("no thread ends in the middle").0 += figures;
+        }
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn violated(&self, what: &str) {
+        let seed = SEED.get();
+        let without = self.options.without.map(|rule| format!(" --without {rule:?}")).unwrap_or_default();
+        println!("seed {seed}: {what}");
+        println!("replay: cargo run --release --example simulate -- --seeds {seed}..{} --trace{without}\n", seed + 1);
+        self.sum.lock().expect("no thread ends in the middle").1.push(seed);
+    }
+}
+
+/// A release build aborts on a panic. So the hook does not come back: it reports the seed, begins another thread in place of
+/// this one, and sleeps.
+fn set_hook(work: Arc<Work>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or("a panic");
+        let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
+        work.violated(&format!("{text}{place}"));
+        let work = Arc::clone(&work);
+        std::thread::spawn(move || work.run());
+        loop {
+            std::thread::park();
+        }
+    }));
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let started = Instant::now();
-    let end = options.minutes.map(|minutes| started + Duration::from_secs(60 * minutes));
-    let next = AtomicU64::new(options.seeds.start);
-    let figures = Mutex::new((Figures::default(), 0_u64, 0_u64));
-    std::panic::set_hook(Box::new(|_| ()));
-    std::thread::scope(|scope| {
-        for _ in 0..options.threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= options.seeds.end || end.is_some_and(|end| Instant::now() >= end) {
-                        return;
-                    }
-                    let outcome = runs::run(seed, Rules::ALL, Plan::draw(seed), false);
-                    let mut figures = figures.lock().expect("no thread ends in the middle");
-                    figures.1 += 1;
-                    match outcome {
-                        Ok(of) => figures.0 += of,
-                        Err(violation) => {
-                            figures.2 += 1;
-                            println!("seed {seed}: {violation}");
-                            println!("replay: RINGSTORE_SEED={seed} cargo test --test sim every_seed -- --nocapture");
-                        }
-                    }
-                }
-            });
-        }
+    let work = Arc::new(Work {
+        next: AtomicU64::new(options.seeds.start),
+        running: AtomicU64::new(options.threads.max(1)),
+        end: options.minutes.map(|minutes| started + Duration::from_secs(60 * minutes)),
+        options,
+        sum: Mutex::default(),
     });
-    let (figures, seeds, violations) = figures.into_inner().expect("all threads have ended");
-    println!("{seeds} seeds, {violations} violations, {} s: {figures:?}", started.elapsed().as_secs());
-    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    set_hook(Arc::clone(&work));
+    for _ in 0..work.options.threads.max(1) {
+        let work = Arc::clone(&work);
+        std::thread::spawn(move || work.run());
+    }
+    while work.running.load(Ordering::Relaxed) > 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let sum = work.sum.lock().expect("all threads have ended");
+    let (figures, violations) = &*sum;
+    println!("{figures}");
+    println!("{} violations, {} s: {violations:?}", violations.len(), started.elapsed().as_secs());
+    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -62,6 +62,29 @@ impl Latency {
     }
 }
 
+/// What went wrong, so that a test can say that its faults took place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub torn: u64,
+    pub lost: u64,
+    /// Unsynced and there all the same.
+    pub kept: u64,
+    pub full: u64,
+    pub broken: u64,
+    pub flipped: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.torn += other.torn;
+        self.lost += other.lost;
+        self.kept += other.kept;
+        self.full += other.full;
+        self.broken += other.broken;
+        self.flipped += other.flipped;
+    }
+}
+
 /// Unit in which a crash tears.
 const SECTOR: usize = 512;
 
@@ -107,13 +130,19 @@ impl File {
     }
 
     /// Every un-synced change is kept, lost or torn, whatever became of the others.
-    fn crash(&mut self, dice: &mut Dice) {
+    fn crash(&mut self, dice: &mut Dice, tally: &mut Tally) {
         let fate = dice.below(4);
         for change in std::mem::take(&mut self.unsynced) {
             match if fate == 3 { dice.below(3) } else { fate } {
-                0 => {}
-                1 => change.apply(&mut self.durable),
-                _ => tear(&change, &mut self.durable, dice),
+                0 => tally.lost += 1,
+                1 => {
+                    tally.kept += 1;
+                    change.apply(&mut self.durable);
+                }
+                _ => {
+                    tally.torn += 1;
+                    tear(&change, &mut self.durable, dice);
+                }
             }
         }
         self.seen.clone_from(&self.durable);
@@ -148,6 +177,7 @@ pub struct Disk<F> {
     capacity: u64,
     /// The next job of this kind fails: (sync or not).
     broken: Option<bool>,
+    tally: Tally,
 }
 
 impl<F: Ord + Clone> Disk<F> {
@@ -160,7 +190,12 @@ impl<F: Ord + Clone> Disk<F> {
             tickets: 0,
             capacity: u64::MAX,
             broken: None,
+            tally: Tally { torn: 0, lost: 0, kept: 0, full: 0, broken: 0, flipped: 0 },
         }
+    }
+
+    pub const fn tally(&self) -> Tally {
+        self.tally
     }
 
     pub const fn set_latency(&mut self, latency: Latency) {
@@ -236,6 +271,7 @@ impl<F: Ord + Clone> Disk<F> {
         let is_sync = matches!(job, Job::Sync(_) | Job::Replace(..));
         if self.broken == Some(is_sync) {
             self.broken = None;
+            self.tally.broken += 1;
             return Some(Refusal::Broken);
         }
         let more = match job {
@@ -243,7 +279,11 @@ impl<F: Ord + Clone> Disk<F> {
             Job::Replace(file, bytes) => (bytes.len() as u64).saturating_sub(self.read(file).len() as u64),
             Job::Truncate(..) | Job::Sync(_) => 0,
         };
-        (more > 0 && self.used() + more > self.capacity).then_some(Refusal::Full)
+        if more == 0 || self.used() + more <= self.capacity {
+            return None;
+        }
+        self.tally.full += 1;
+        Some(Refusal::Full)
     }
 
     fn perform(&mut self, job: Job<F>) {
@@ -275,7 +315,7 @@ impl<F: Ord + Clone> Disk<F> {
             }
         }
         for file in self.files.values_mut() {
-            file.crash(&mut self.dice);
+            file.crash(&mut self.dice, &mut self.tally);
         }
         self.broken = None;
     }
@@ -307,6 +347,7 @@ impl<F: Ord + Clone> Disk<F> {
         }
         let at = self.dice.between(range.start as u64, end as u64 - 1) as usize;
         let bit = 1 << self.dice.below(8);
+        self.tally.flipped += 1;
         file.durable[at] ^= bit;
         file.seen[at] ^= bit;
         Some(at)

@@ -4,11 +4,14 @@ pub(crate) mod checks;
 pub(crate) mod data;
 pub(crate) mod dice;
 pub(crate) mod disk;
+pub(crate) mod figures;
 pub(crate) mod host;
 pub(crate) mod linear;
+pub(crate) mod mutants;
 #[cfg(test)]
 mod mutations;
 pub(crate) mod network;
+pub(crate) mod plan;
 pub(crate) mod recovery;
 pub(crate) mod request;
 pub(crate) mod runs;

@@ -1,91 +1,78 @@
-//! Each rule is switched off in turn, and the simulator must notice within a stated number of seeds. The plan of a rule is
-//! drawn like any other, with what the rule is about made frequent: a rule for leases needs pauses and partitions, one for
-//! damaged logs needs damaged logs. The rules that are not here are not noticed yet.
+//! Each rule is switched off in turn, and the simulator must notice within a stated number of seeds. `mutants` has the plans.
 
-use ringstore::cluster::{Rule, Rules, Timing};
-use ringstore::time::Duration;
+use ringstore::cluster::{Rule, Rules};
 
+use crate::mutants::{FIRST, Mutant, mutant};
 use crate::runs::run;
-use crate::world::{Fault, Plan, long_leases};
 
-/// The seeds of mutations begin here, so that they are other runs than those that must pass.
-const FIRST: u64 = 1_000_000;
-
-fn plan(seed: u64, faults: &[Fault], more: impl Fn(&mut Plan)) -> Plan {
-    let mut plan = Plan::draw(seed);
-    plan.faults = faults.to_vec();
-    plan.strict_reads = false;
-    plan.between = Duration::from_millis(500);
-    more(&mut plan);
-    plan
-}
-
-/// The first seed of `seeds` that notices that `rule` is off, counted from 1, and what it noticed.
-fn caught(rule: Rule, seeds: u64, faults: &[Fault], more: impl Fn(&mut Plan)) -> Option<(u64, String)> {
+/// The first seed that notices that `rules` are all that hold, counted from 1, and what it noticed.
+fn caught(mutant: &Mutant, rules: Rules, seeds: u64) -> Option<(u64, String)> {
     (0..seeds).find_map(|at| {
         let seed = FIRST + at;
-        let violation = run(seed, Rules::ALL.without(rule), plan(seed, faults, &more), false).err()?;
+        let violation = run(seed, rules, mutant.plan(seed), false).err()?;
         Some((at + 1, violation))
     })
 }
 
-fn must_be_caught(rule: Rule, seeds: u64, faults: &[Fault], more: impl Fn(&mut Plan)) {
-    match caught(rule, seeds, faults, more) {
+fn must_be_caught(rule: Rule) {
+    let mutant = mutant(rule);
+    match caught(&mutant, mutant.rules(), mutant.seeds) {
         Some((at, violation)) => {
             println!("without {rule:?}: seed {at}: {}", violation.lines().next().unwrap_or_default());
         }
-        None => panic!("{rule:?} can be left out and {seeds} seeds notice nothing"),
+        None => panic!("{rule:?} can be left out and {} seeds notice nothing", mutant.seeds),
     }
 }
 
-/// `rule` is noticed within `seeds` under these faults.
-macro_rules! mutation {
-    ($name:ident, $rule:ident, $seeds:literal, [$($fault:ident),*], $more:expr) => {
-        #[test]
+macro_rules! mutations {
+    ($($name:ident: $rule:ident;)*) => {
+        $(#[test]
         fn $name() {
-            must_be_caught(Rule::$rule, $seeds, &[$(Fault::$fault),*], $more);
+            must_be_caught(Rule::$rule);
+        })*
+
+        #[test]
+        fn no_rule_is_left_out() {
+            assert_eq!([$(Rule::$rule),*], Rule::ALL);
         }
     };
 }
 
-/// Nothing more than the faults.
-const fn as_drawn(_: &mut Plan) {}
-
-/// More servers, so that there are others to elect.
-fn three(plan: &mut Plan) {
-    plan.servers = 3;
-    plan.clients = 6;
-    plan.timing = Timing::default();
+mutations! {
+    r2_only_members_change_the_configuration: R2;
+    r3_a_new_leader_comes_from_the_members: R3;
+    r7_old_epochs_count_for_nothing: R7;
+    r8_all_acks_are_needed: R8All;
+    r8_a_shrink_counts_when_it_is_confirmed: R8Confirmed;
+    r9_new_members_acks_are_needed: R9Acks;
+    r9_new_members_promises_are_needed: R9Lease;
+    r12_the_new_leader_keeps_its_log: R12Keeps;
+    r12_the_new_leader_waits: R12Waits;
+    r13_a_follower_cuts_only_what_differs: R13;
+    r15_a_learner_has_caught_up: R15CaughtUp;
+    r15_a_new_member_reads_when_it_was_admitted: R15Reads;
+    r16_a_follower_promises: R16;
+    r17_a_leader_reads_under_promises: R17;
+    r18_a_leader_promises: R18;
+    r19_a_lease_counts_from_what_was_sent: R19;
+    r20_only_who_holds_a_lease_renews_others: R20Renews;
+    r20_leases_are_waited_out: R20Waits;
+    r21_a_promise_outlasts_a_lease: R21;
+    r22_who_restarts_has_promised: R22;
+    r23_a_deaf_leader_falls_silent: R23;
+    r24_keys_are_locked: R24Locks;
+    r24_the_clock_comes_last: R24Order;
+    r25_silence_proves_nothing: R25;
+    d1_a_damaged_log_is_compared: D1;
+    c1_what_is_in_the_log_is_not_sent_again: C1;
 }
 
-/// Many clients at one key, for what shows only when they meet.
-fn crowded(plan: &mut Plan) {
-    three(plan);
-    plan.clients = 9;
-    plan.keys = 1;
-    plan.think = Duration::from_millis(8);
-    plan.faulty = Duration::from_millis(2000);
+/// R22's runs are noticed because of R22, not because of the rule that is in its way and switched off with it.
+#[test]
+fn r22_is_what_its_pair_is_caught_for() {
+    let mutant = mutant(Rule::R22);
+    let only = Rules::ALL.without(Rule::R20Waits);
+    if let Some((at, violation)) = caught(&mutant, only, mutant.seeds) {
+        panic!("seed {at}: {violation}");
+    }
 }
-
-/// Long leases, long partitions, and many reads of one key.
-fn leases(plan: &mut Plan) {
-    plan.servers = 4;
-    plan.clients = 12;
-    plan.keys = 1;
-    plan.calm = true;
-    plan.timing = long_leases();
-    plan.think = Duration::from_millis(40);
-    plan.faulty = Duration::from_millis(6000);
-    plan.lasts = (Duration::from_millis(600), Duration::from_millis(3000));
-    plan.between = Duration::from_millis(2500);
-}
-
-mutation!(r3_is_needed, R3, 10, [Kill, Isolate, PowerLoss, Split], three);
-mutation!(r12_the_new_leader_keeps_its_log, R12Keeps, 20, [Kill, Isolate, Resign], three);
-mutation!(r12_the_new_leader_waits, R12Waits, 20, [Kill, Isolate, Resign], three);
-mutation!(r18_is_needed, R18, 20, [Isolate, OneWay, Split], leases);
-mutation!(r20_leases_are_waited_out, R20Waits, 20, [Isolate, Split, OneWay], leases);
-mutation!(r24_keys_are_locked, R24Locks, 60, [Kill, Isolate], crowded);
-mutation!(r25_is_needed, R25, 10, [LifelineReset, Isolate, Pause], three);
-mutation!(d1_is_needed, D1, 80, [Flip, Kill, PowerLoss, Isolate], as_drawn);
-mutation!(c1_is_needed, C1, 40, [Kill, Isolate, Resign], three);

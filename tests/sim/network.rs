@@ -103,7 +103,24 @@ pub struct Tally {
     pub duplicated: u64,
     pub replayed: u64,
     pub damaged: u64,
+    pub late: u64,
+    pub reordered: u64,
+    pub clogged: u64,
     pub cut_off: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.replayed += other.replayed;
+        self.damaged += other.damaged;
+        self.late += other.late;
+        self.reordered += other.reordered;
+        self.clogged += other.clogged;
+        self.cut_off += other.cut_off;
+    }
 }
 
 /// Everything under way.
@@ -114,7 +131,7 @@ pub struct Network<M> {
     datagrams: BTreeMap<(Time, u64), Packet<M>>,
     /// Stream messages with the time from which each may arrive; invariant: these times never fall along a queue.
     streams: BTreeMap<Link, VecDeque<(Time, M)>>,
-    old: VecDeque<Packet<M>>,
+    old: Vec<Packet<M>>,
     cuts: BTreeSet<Link>,
     clogs: BTreeMap<Link, Time>,
     /// When the newest datagram that keeps its order arrives on a link.
@@ -130,12 +147,22 @@ impl<M: Cargo> Network<M> {
             conditions,
             datagrams: BTreeMap::new(),
             streams: BTreeMap::new(),
-            old: VecDeque::new(),
+            old: Vec::new(),
             cuts: BTreeSet::new(),
             clogs: BTreeMap::new(),
             newest: BTreeMap::new(),
             number: 0,
-            tally: Tally { sent: 0, lost: 0, duplicated: 0, replayed: 0, damaged: 0, cut_off: 0 },
+            tally: Tally {
+                sent: 0,
+                lost: 0,
+                duplicated: 0,
+                replayed: 0,
+                damaged: 0,
+                late: 0,
+                reordered: 0,
+                clogged: 0,
+                cut_off: 0,
+            },
         }
     }
 
@@ -198,7 +225,10 @@ impl<M: Cargo> Network<M> {
         let mut arrival = now.after(self.delay());
         if late > 0.0 && self.dice.chance(late) {
             arrival = now.after(Duration(self.dice.between(delay_max.0, delay_max.0 * LATE_FACTOR)));
-        } else if reorder == 0.0 || !self.dice.chance(reorder) {
+            self.tally.late += 1;
+        } else if reorder > 0.0 && self.dice.chance(reorder) {
+            self.tally.reordered += 1;
+        } else {
             let newest = self.newest.entry((packet.from, packet.to)).or_default();
             arrival = arrival.max(*newest);
             *newest = arrival;
@@ -239,15 +269,21 @@ impl<M: Cargo> Network<M> {
     }
 
     fn remember(&mut self, packet: Packet<M>) {
-        if self.conditions.replay == 0.0 {
-            return;
+        if self.old.len() < OLD_MAX {
+            return self.old.push(packet);
         }
-        if self.old.len() == OLD_MAX {
-            // some very old ones stay for long
-            let at = self.dice.below(OLD_MAX);
-            self.old.remove(at);
+        // some very old ones stay for long
+        let at = self.dice.below(OLD_MAX);
+        self.old[at] = packet;
+    }
+
+    /// Everything old that is remembered and was for `to` arrives once more.
+    pub fn replay_all(&mut self, now: Time, to: Address) {
+        let old: Vec<Packet<M>> = self.old.iter().filter(|packet| packet.to == to).cloned().collect();
+        self.tally.replayed += old.len() as u64;
+        for packet in old {
+            self.enqueue(now, packet);
         }
-        self.old.push_back(packet);
     }
 
     /// Sends a message of a stream: it arrives after those before it, or not before the link is whole again.
@@ -281,6 +317,7 @@ impl<M: Cargo> Network<M> {
             let packet = entry.remove();
             let link = (packet.from, packet.to);
             if let Some(&until) = self.clogs.get(&link).filter(|&&until| until > now) {
+                self.tally.clogged += 1;
                 self.enqueue(until, packet);
             } else if self.cuts.contains(&link) && self.dice.chance(0.5) {
                 // on the way when the link was cut: before the cut or behind it

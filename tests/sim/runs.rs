@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ringstore::cluster::Rules;
 
-use crate::world::{Figures, Plan, World};
+use crate::figures::Figures;
+use crate::plan::Plan;
+use crate::world::World;
 
 /// Why a run failed.
 fn text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -19,6 +21,10 @@ pub fn run(seed: u64, rules: Rules, plan: Plan, trace: bool) -> Result<Figures, 
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use ringstore::cluster::Timing;
     use ringstore::time::Duration;
 
@@ -27,22 +33,46 @@ mod tests {
     use crate::world::Fault;
 
     /// Seeds that `cargo test` runs; `examples/simulate.rs` runs more.
-    const SEEDS: u64 = 200;
+    const SEEDS: u64 = 2000;
+
+    /// Runs all of `seeds`, some at the same time: the figures, and what was violated.
+    fn run_all(seeds: Range<u64>) -> (Figures, Vec<String>) {
+        let next = AtomicU64::new(seeds.start);
+        let sum = Mutex::new((Figures::default(), Vec::new()));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= seeds.end {
+                            return;
+                        }
+                        let plan = Plan::draw(seed);
+                        let outcome = run(seed, Rules::ALL, plan.clone(), replayed().is_some());
+                        let mut sum = sum.lock().expect("no thread ends in the middle");
+                        match outcome {
+                            Ok(of) => sum.0 += of,
+                            Err(why) => sum.1.push(format!("replay with RINGSTORE_SEED={seed}: {why}\n{plan:?}\n")),
+                        }
+                    }
+                });
+            }
+        });
+        sum.into_inner().expect("all threads have ended")
+    }
 
     #[test]
     fn every_seed_keeps_every_promise() {
-        let mut figures = Figures::default();
-        let mut violations = Vec::new();
-        for seed in seeds(0..SEEDS) {
-            let plan = Plan::draw(seed);
-            match run(seed, Rules::ALL, plan.clone(), replayed().is_some()) {
-                Ok(of) => figures += of,
-                Err(why) => violations.push(format!("replay with RINGSTORE_SEED={seed}: {why}\n{plan:?}\n")),
-            }
-        }
-        println!("{figures:?}");
+        let (figures, violations) = run_all(seeds(0..SEEDS));
+        println!("{figures}");
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
         assert!(figures.keys_undecided == 0, "a history was too long to be judged");
+        if replayed().is_none() {
+            let happened: Vec<Fault> = figures.faults.keys().copied().collect();
+            assert!(Fault::ALL.iter().all(|fault| happened.contains(fault)), "some faults did not happen: {figures}");
+            assert!(figures.network.damaged > 0 && figures.refused > 0, "nothing was damaged");
+        }
     }
 
     /// Seeds in which logs are short when servers are lost, so that snapshots are needed.

@@ -24,7 +24,8 @@ use ringstore::time::Duration;
 use crate::host::{Arrival, OpId};
 use crate::linear::{Op, Outcome};
 use crate::network::Address;
-use crate::world::{Plan, World};
+use crate::plan::Plan;
+use crate::world::World;
 
 struct Script {
     world: World,

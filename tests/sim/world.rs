@@ -7,10 +7,12 @@ mod faults;
 mod finish;
 #[cfg(test)]
 mod scripted;
+mod standing;
+mod traps;
 
 use std::collections::BTreeMap;
 
-use ringstore::cluster::{COORDINATOR, Message, Rules};
+use ringstore::cluster::{Body, COORDINATOR, Message, Rules};
 use ringstore::config::ServerConfig;
 use ringstore::log::{Incarnation, NodeId};
 use ringstore::time::{Duration, Time};
@@ -18,17 +20,19 @@ use ringstore::time::{Duration, Time};
 use crate::checks::Checks;
 use crate::dice::Dice;
 use crate::disk::Latency;
+use crate::figures::Figures;
 use crate::host::{Arrival, Host, Out, Shared};
 use crate::linear::Operation;
 use crate::network::{Address, Conditions, Network, Packet, Way};
+use crate::plan::Plan;
 use crate::request::Key;
+use crate::time::{Clock, RATE_MAX, RATE_MIN};
 use crate::trace::{Trace, name};
 use crate::wire::{self, Wire};
 use clients::Client;
 use coordinator::CoordinatorHost;
-pub use faults::Plan;
-#[cfg(test)]
-pub use faults::{Fault, long_leases};
+pub use faults::Fault;
+use traps::{Stage, Trap};
 
 /// When a run begins.
 pub const START: Time = Time(1_700_000_000_000_000_000);
@@ -55,6 +59,8 @@ enum Event {
     End(Address, u64),
     /// Something goes wrong.
     Fault,
+    /// A fault goes on.
+    Stage(Stage),
     /// Cuts end, disks have room.
     Mend,
 }
@@ -66,40 +72,6 @@ struct Lifeline {
     target: Address,
     node: NodeId,
     incarnation: Incarnation,
-}
-
-/// What came of a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Figures {
-    pub events: u64,
-    pub faults: u64,
-    /// Epochs in which a server led.
-    pub epochs: u64,
-    /// Times that a leader began to serve.
-    pub elections: u64,
-    pub writes_acknowledged: u64,
-    pub reads: u64,
-    pub unknown: u64,
-    pub keys_undecided: u64,
-    /// Snapshots that were installed.
-    pub snapshots: u64,
-    /// Servers that held wrong data for a while.
-    pub rotten: u64,
-}
-
-impl std::ops::AddAssign for Figures {
-    fn add_assign(&mut self, other: Self) {
-        self.events += other.events;
-        self.faults += other.faults;
-        self.epochs += other.epochs;
-        self.elections += other.elections;
-        self.writes_acknowledged += other.writes_acknowledged;
-        self.reads += other.reads;
-        self.unknown += other.unknown;
-        self.keys_undecided += other.keys_undecided;
-        self.snapshots += other.snapshots;
-        self.rotten += other.rotten;
-    }
 }
 
 /// See the module.
@@ -119,8 +91,10 @@ pub struct World {
     shared: Shared,
     plan: Plan,
     figures: Figures,
-    /// Writes a cluster needs so many members for.
-    min_insync: u8,
+    /// Faults that wait for their moment.
+    traps: Vec<Trap>,
+    /// Before this no cut ends: a fault in stages is under way.
+    hold_until: Time,
     /// A server has lost data.
     damaged: bool,
 }
@@ -158,11 +132,18 @@ impl World {
             clients: Vec::new(),
             history: Vec::new(),
             shared,
-            min_insync: 2.min(plan.servers as u8),
             plan,
             figures: Figures::default(),
+            traps: Vec::new(),
+            hold_until: START,
             damaged: false,
         };
+        if world.plan.extreme_clocks {
+            for host in &mut world.servers {
+                let rate = *world.dice.pick(&[RATE_MIN, RATE_MAX]);
+                host.clock = Clock::new(START, host.clock.read(START), rate);
+            }
+        }
         world.start_coordinator();
         for place in 1..=world.plan.servers {
             world.start(place);
@@ -238,13 +219,20 @@ impl World {
             }
             Event::Start(..) | Event::End(..) => {}
             Event::Fault => self.fault(),
+            Event::Stage(stage) => self.stage(stage),
+            Event::Mend if self.now < self.hold_until => {
+                self.schedule(Duration(self.hold_until.since(self.now).0), Event::Mend);
+            }
             Event::Mend => self.mend(),
         }
     }
 
     fn deliver(&mut self, packet: Packet<Wire>) {
         let (to, way) = (packet.to, packet.way);
-        let Some(arrival) = wire::receive(packet) else { return };
+        let Some(arrival) = wire::receive(packet) else {
+            self.figures.refused += 1;
+            return;
+        };
         if to == 0 {
             return self.coordinator_receives(arrival, way);
         }
@@ -315,6 +303,7 @@ impl World {
             return;
         }
         let (life, waiting) = (host.life, host.inbox.resume());
+        self.figures.queued += waiting.len() as u64;
         self.say(place, || format!("goes on, {} arrivals wait", waiting.len()));
         for arrival in waiting {
             if self.server(place).life == life {
@@ -355,6 +344,11 @@ impl World {
 
     fn send(&mut self, from: Address, message: &Message) {
         let Some(to) = self.place_of(message.header.destination) else { return };
+        if !self.traps.is_empty()
+            && let Body::ChangeAsked { members } = &message.body
+        {
+            self.on_change_asked(members);
+        }
         self.shared.trace.line(self.now, &name(from), || format!("-> {}", describe(message)));
         let datagram = wire::datagram(message, &mut self.scratch);
         self.network.send(self.now, from, to, datagram);
@@ -424,7 +418,12 @@ impl World {
     }
 
     fn restart_soon(&mut self, place: Address) {
-        let after = Duration::from_millis(self.dice.skewed(1, 3000));
+        let (low, high) = self.plan.restarts;
+        self.restart_within(place, low, high);
+    }
+
+    fn restart_within(&mut self, place: Address, low: u64, high: u64) {
+        let after = Duration::from_millis(self.dice.skewed(low, high));
         let life = self.server(place).life;
         self.schedule(after, Event::Start(place, life));
     }

@@ -13,6 +13,7 @@ use crate::request::Key;
 #[derive(Debug)]
 pub struct Client {
     server: Address,
+    reads_only: bool,
     /// What it waits for.
     asked: Option<OpId>,
     /// Ids of gets, for cas.
@@ -28,23 +29,22 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 impl World {
     pub(super) fn make_clients(&mut self) {
-        for client in 0..self.plan.clients {
+        for client in 0..self.plan.clients + self.plan.readers {
             let server = 1 + client % self.plan.servers;
-            self.clients.push(Client { server, asked: None, seen: Vec::new(), counter: 0 });
+            let reads_only = client >= self.plan.clients;
+            self.clients.push(Client { server, reads_only, asked: None, seen: Vec::new(), counter: 0 });
             let after = Duration::from_millis(self.dice.between(0, 300));
             self.schedule(after, Event::Client(client));
         }
     }
 
     /// One more client.
-    #[cfg(test)]
     pub(super) fn new_client(&mut self, server: Address) -> usize {
-        self.clients.push(Client { server, asked: None, seen: Vec::new(), counter: 0 });
+        self.clients.push(Client { server, reads_only: false, asked: None, seen: Vec::new(), counter: 0 });
         self.clients.len() - 1
     }
 
     /// Whether the client was told that it was not done.
-    #[cfg(test)]
     pub fn is_refused(&self, op: OpId) -> bool {
         self.history[op].1.returned == REFUSED
     }
@@ -62,6 +62,7 @@ impl World {
         let number = self.clients[client].counter * 100 + client as u64;
         let fresh = if counter { format!("{number}000") } else { format!("v{number}") }.into_bytes();
         let op = match self.dice.below(20) {
+            _ if self.clients[client].reads_only => Op::Get,
             0..=8 => Op::Get,
             9..=11 => Op::Set(fresh),
             12 => Op::Add(fresh),
@@ -109,6 +110,10 @@ impl World {
         id
     }
 
+    pub(super) fn clients_are_idle(&self) -> bool {
+        self.clients.iter().all(|client| client.asked.is_none())
+    }
+
     /// The client is free for the next thing, if it still waited for this one.
     fn free(&mut self, op: OpId) -> bool {
         let client = self.history[op].1.client as usize;
@@ -134,11 +139,14 @@ impl World {
         if let Outcome::Value { cas, .. } = outcome {
             self.clients[client].seen.push((*key, cas));
         }
-        if operation.op == Op::Get {
-            self.figures.reads += 1;
-        } else {
-            self.figures.writes_acknowledged += 1;
-        }
+        let leads = self.servers[place - 1].process.as_ref().is_some_and(crate::host::Process::is_serving);
+        let figures = &mut self.figures;
+        *match (operation.op == Op::Get, leads) {
+            (true, true) => &mut figures.reads_at_leaders,
+            (true, false) => &mut figures.reads_at_followers,
+            (false, true) => &mut figures.writes_at_leaders,
+            (false, false) => &mut figures.writes_at_followers,
+        } += 1;
         (operation.outcome, operation.returned) = (outcome, returned);
     }
 
@@ -147,6 +155,7 @@ impl World {
         if self.free(op) {
             let (_, operation) = &mut self.history[op];
             operation.returned = REFUSED;
+            self.figures.refusals += 1;
             let client = operation.client as usize;
             self.say(place, || format!("refuses client {client}"));
             self.clients[client].server = 1 + self.dice.below(self.plan.servers);

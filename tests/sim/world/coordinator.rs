@@ -23,7 +23,7 @@ pub struct CoordinatorHost {
     pub life: u64,
     dice: Dice,
     /// Configurations by the number that is on the disk.
-    records: Vec<Configuration>,
+    pub(super) records: Vec<Configuration>,
     in_flight: Option<Epoch>,
     fresh: u128,
     /// So many effects from now on it loses its power.
@@ -73,7 +73,7 @@ impl World {
         let boot = CoordinatorBoot {
             record: host.record(),
             fresh: LogId(1000 + host.fresh),
-            min_insync: self.min_insync,
+            min_insync: self.plan.min_insync,
             timing: self.shared.timing,
             rules: self.shared.rules,
         };
@@ -128,7 +128,9 @@ impl World {
             return;
         }
         self.say(0, || "goes on".into());
-        for arrival in self.coordinator.inbox.resume() {
+        let waiting = self.coordinator.inbox.resume();
+        self.figures.queued += waiting.len() as u64;
+        for arrival in waiting {
             self.coordinator_receives(arrival, Way::Stream);
         }
     }
@@ -141,6 +143,9 @@ impl World {
             return self.end_coordinator(false);
         }
         self.say(0, || format!("has made epoch {} durable", epoch.0));
+        if !self.traps.is_empty() {
+            self.on_decided();
+        }
         self.coordinator_input(CoordinatorInput::Persisted { epoch });
     }
 
@@ -175,6 +180,9 @@ impl World {
                 let number = (host.records.len() as u64 - 1).to_le_bytes().to_vec();
                 host.disk.submit(self.now, Job::Replace((), number));
                 host.in_flight = Some(epoch);
+                if !self.traps.is_empty() {
+                    self.on_deciding();
+                }
             }
             CoordinatorEffect::Send { message } => {
                 debug_assert_eq!(message.header.source, COORDINATOR);
@@ -200,7 +208,8 @@ impl World {
             host.disk.kill();
         }
         self.lifelines.retain(|lifeline| lifeline.watcher != 0);
-        let after = Duration::from_millis(self.dice.skewed(1, 4000));
+        let (low, high) = self.plan.restarts;
+        let after = Duration::from_millis(self.dice.skewed(low, high + high / 3));
         let life = self.coordinator.life;
         self.schedule(after, Event::Start(0, life));
     }

@@ -1,18 +1,16 @@
-//! What goes wrong: a plan drawn per seed, faults at random instants, each with an end.
+//! What goes wrong: faults at random instants, each with an end. Those that aim at a moment are in `traps`.
 
-use ringstore::cluster::Timing;
 use ringstore::log::layout::file;
 use ringstore::time::Duration;
 
 use super::{Event, World};
-use crate::dice::Dice;
 use crate::disk::Latency;
 use crate::host::{Arrival, File};
 use crate::network::{Address, Conditions};
 use crate::wire::Wire;
 
 /// Kinds of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The process is killed; its guardian or the kernel says so.
     Kill,
@@ -46,10 +44,32 @@ pub enum Fault {
     LifelineReset,
     CoordinatorPowerLoss,
     CoordinatorPause,
+    /// A write fails: the process must end.
+    BrokenWrite,
+    /// Everything old for a server that is remembered arrives once more.
+    ReplayBurst,
+    /// The leader and some others are not heard, and hear nobody themselves as soon as another is elected.
+    Mute,
+    /// The coordinator loses sight of the leader first, the others some time later.
+    LeaderFades,
+    /// The leader is cut off, and the others lose their power and come back at once, within its lease.
+    RestartUnderLease,
+    /// One follower is stopped, so that nothing is committed, and another one starts again meanwhile.
+    RestartWhileSlow,
+    /// When a server is let in, it and the coordinator are cut off from the others; sometimes it is the leader in the end
+    /// that is cut off, and only then learns of it.
+    SplitAtJoin,
+    /// When a follower that the leader cannot hear is to be left out, it and the coordinator are cut off from the others.
+    SplitAtShrink,
+    /// The leader is lost right when its change has been decided.
+    LoseLeaderAtChange,
+    /// The coordinator loses its power at some step of a change.
+    CoordinatorDiesAtChange,
 }
 
 impl Fault {
-    const ALL: [Self; 18] = [
+    /// All that a plan draws from.
+    pub const ALL: [Self; 28] = [
         Self::Kill,
         Self::PowerLoss,
         Self::Pause,
@@ -68,79 +88,17 @@ impl Fault {
         Self::LifelineReset,
         Self::CoordinatorPowerLoss,
         Self::CoordinatorPause,
+        Self::BrokenWrite,
+        Self::ReplayBurst,
+        Self::Mute,
+        Self::LeaderFades,
+        Self::RestartUnderLease,
+        Self::RestartWhileSlow,
+        Self::SplitAtJoin,
+        Self::SplitAtShrink,
+        Self::LoseLeaderAtChange,
+        Self::CoordinatorDiesAtChange,
     ];
-}
-
-/// What a run is like.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub servers: usize,
-    pub clients: usize,
-    pub keys: u8,
-    /// Longest time between two commands of a client.
-    pub think: Duration,
-    /// How long faults happen.
-    pub faulty: Duration,
-    /// Longest time between two faults.
-    pub between: Duration,
-    /// Kinds that happen.
-    pub faults: Vec<Fault>,
-    /// A fast disk and a good network from the start.
-    pub calm: bool,
-    pub strict_reads: bool,
-    /// How often a read is stopped between two of its steps.
-    pub read_stall: f64,
-    pub clients_stopped: bool,
-    /// How long the machines wait for what.
-    pub timing: Timing,
-    /// Shortest and longest time that a fault lasts.
-    pub lasts: (Duration, Duration),
-}
-
-/// Leases that outlast every patience, so that only the rules about them keep reads right.
-pub fn long_leases() -> Timing {
-    Timing {
-        lease: Duration::from_millis(1000),
-        silence: Duration::from_millis(160),
-        leader_silence: Duration::from_millis(150),
-        ..Timing::default()
-    }
-}
-
-impl Plan {
-    /// The plan of a seed.
-    pub fn draw(seed: u64) -> Self {
-        // not the run's own dice: a plan that is changed by hand leaves the rest as it was
-        let mut dice = Dice::new(seed ^ 0x0005_EED0);
-        let servers = 2 + dice.below(3);
-        let faults = Fault::ALL.into_iter().filter(|_| dice.chance(0.4)).collect();
-        Self {
-            servers,
-            clients: servers + dice.below(servers + 1),
-            keys: 1 + dice.below(4) as u8,
-            think: Duration::from_millis(dice.between(20, 120)),
-            faulty: Duration::from_millis(dice.between(1500, 5000)),
-            between: Duration::from_millis(dice.between(150, 900)),
-            faults,
-            calm: dice.chance(0.15),
-            strict_reads: dice.chance(0.2),
-            read_stall: if dice.chance(0.3) { 0.05 } else { 0.0 },
-            clients_stopped: false,
-            timing: if dice.chance(0.3) { long_leases() } else { Timing::default() },
-            lasts: (Duration::from_millis(1), Duration::from_millis(2500)),
-        }
-    }
-}
-
-impl Plan {
-    /// Nothing happens but what a script says.
-    pub fn script(servers: usize) -> Self {
-        let mut plan = Self::draw(0);
-        (plan.servers, plan.clients, plan.keys) = (servers, 0, 4);
-        (plan.calm, plan.clients_stopped, plan.strict_reads, plan.read_stall) = (true, true, false, 0.0);
-        (plan.faults, plan.timing) = (Vec::new(), Timing::default());
-        plan
-    }
 }
 
 impl World {
@@ -152,7 +110,7 @@ impl World {
         }
     }
 
-    fn is_faulty(&self) -> bool {
+    pub(super) fn is_faulty(&self) -> bool {
         self.now < super::START.after(self.plan.faulty)
     }
 
@@ -160,8 +118,8 @@ impl World {
         if !self.is_faulty() {
             return;
         }
-        self.figures.faults += 1;
         let fault = *self.dice.pick(&self.plan.faults);
+        *self.figures.faults.entry(fault).or_default() += 1;
         let place = self.some_server();
         self.say(place, || format!("*** {fault:?}"));
         self.do_fault(fault, place);
@@ -184,11 +142,11 @@ impl World {
         self.place_of(configuration.leader)
     }
 
-    fn some_time(&mut self) -> Duration {
+    pub(super) fn some_time(&mut self) -> Duration {
         Duration(self.dice.skewed(self.plan.lasts.0.0, self.plan.lasts.1.0))
     }
 
-    fn mend_later(&mut self) {
+    pub(super) fn mend_later(&mut self) {
         let after = self.some_time();
         self.schedule(after, Event::Mend);
     }
@@ -244,7 +202,9 @@ impl World {
                 self.server(place).disk.leave_room(room);
                 self.mend_later();
             }
-            Fault::BrokenSync => self.server(place).disk.fail_next(true),
+            Fault::BrokenSync | Fault::BrokenWrite => {
+                self.server(place).disk.fail_next(fault == Fault::BrokenSync);
+            }
             Fault::Resign => {
                 let host = self.server(place);
                 if host.is_up()
@@ -275,6 +235,15 @@ impl World {
                 self.coordinator.inbox.pause(until);
                 self.schedule(until.since(self.now), Event::Resume(0));
             }
+            Fault::ReplayBurst => self.network.replay_all(self.now, place),
+            Fault::Mute
+            | Fault::LeaderFades
+            | Fault::RestartUnderLease
+            | Fault::RestartWhileSlow
+            | Fault::SplitAtJoin
+            | Fault::SplitAtShrink
+            | Fault::LoseLeaderAtChange
+            | Fault::CoordinatorDiesAtChange => self.set_trap(fault),
         }
     }
 
@@ -327,6 +296,7 @@ impl World {
     pub fn end_faults(&mut self) {
         let quiet = super::START.after(self.plan.faulty);
         assert!(self.now >= quiet, "faults end when their time is over");
+        (self.traps, self.hold_until) = (Vec::new(), self.now);
         self.mend();
         self.network.set_conditions(Conditions::CALM);
         self.coordinator.disk.set_latency(Latency::CALM);

@@ -3,41 +3,58 @@
 use ringstore::cluster::Rules;
 use ringstore::time::Duration;
 
-use super::{Figures, Plan, START, World};
+use super::{START, World};
+use crate::figures::Figures;
 use crate::linear::{Op, Outcome, Verdict, check, explains};
+use crate::plan::Plan;
 use crate::request::{Key, key_bytes};
 
 /// Within so long of quiet all servers are members again and serve.
 pub const RECOVERY: Duration = Duration::from_millis(8000);
 
 /// How often it is looked whether they do.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 impl World {
     /// A whole run: faults, quiet, checks.
     pub fn run(seed: u64, rules: Rules, plan: Plan, trace: bool) -> Figures {
-        let faulty = plan.faulty;
+        let (faulty, standing) = (plan.faulty, plan.standing);
         let mut world = Self::new(seed, rules, plan, trace);
         world.begin_faults();
         world.run_until(START.after(faulty));
         world.end_faults();
         world.recover();
+        if let Some(standing) = standing {
+            world.stand(standing);
+        }
         world.finish();
-        world.figures.epochs = world.shared.checks.epochs() as u64;
+        world.sum_up();
         world.figures
+    }
+
+    fn sum_up(&mut self) {
+        let figures = &mut self.figures;
+        (figures.runs, figures.epochs) = (1, self.shared.checks.epochs() as u64);
+        figures.network = self.network.tally();
+        for host in &self.servers {
+            figures.disk += host.disk.tally();
+        }
     }
 
     /// Waits until all servers are members of one configuration whose leader serves.
     pub fn recover(&mut self) {
-        let bound = self.now.after(RECOVERY);
-        while !self.is_whole() {
+        let (from, bound) = (self.now, self.now.after(RECOVERY));
+        while !self.is_whole_without(None) {
             assert!(self.now < bound, "liveness: the cluster does not come to itself:\n{}", self.standing());
             self.run_until(self.now.after(LOOK));
         }
+        let took = self.now.since(from).0 / 1_000_000;
+        self.figures.recovery_ms_max = self.figures.recovery_ms_max.max(took);
         self.say(0, || "*** all servers are members again".into());
     }
 
-    fn is_whole(&self) -> bool {
+    /// Whether all are members and serve, but perhaps one.
+    pub(super) fn is_whole_without(&self, victim: Option<usize>) -> bool {
         let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
             return false;
         };
@@ -51,13 +68,12 @@ impl World {
         let leads = |host: &crate::host::Host| {
             host.process.as_ref().is_some_and(|process| process.node == configuration.leader && process.is_serving())
         };
-        configuration.members.len() == self.servers.len()
-            && self.servers.iter().all(here)
-            && self.servers.iter().any(leads)
+        let mut concerned = self.servers.iter().filter(|host| Some(host.place) != victim);
+        configuration.members.len() == concerned.clone().count() && concerned.clone().all(here) && concerned.any(leads)
     }
 
     /// Who stands where, for a message.
-    fn standing(&self) -> String {
+    pub(super) fn standing(&self) -> String {
         let mut text = String::new();
         let configuration = self.coordinator.machine.as_ref().map(|machine| format!("{:?}", machine.configuration()));
         text.push_str(&format!("  coordinator: {}\n", configuration.unwrap_or_else(|| "down".into())));
@@ -71,7 +87,7 @@ impl World {
     /// Ends the clients' work, reads every key at every server, and compares.
     pub fn finish(&mut self) {
         self.plan.clients_stopped = true;
-        self.run_until(self.now.after(Duration::from_millis(2000)));
+        self.wait(Duration::from_millis(2000), Self::clients_are_idle);
         for key in 0..self.plan.keys {
             for place in 1..=self.plan.servers {
                 // with strict reads a follower sends its clients to the leader
@@ -100,11 +116,25 @@ impl World {
         }
     }
 
+    /// Goes on until something is so, but no longer than that.
+    fn wait(&mut self, most: Duration, done: impl Fn(&Self) -> bool) {
+        let bound = self.now.after(most);
+        while self.now < bound && !done(self) {
+            self.run_until(self.now.after(Duration::from_millis(2)));
+        }
+    }
+
     /// A client asks, and must be answered.
-    fn must_answer(&mut self, place: usize, key: Key, op: &Op) -> Outcome {
+    pub(super) fn must_answer(&mut self, place: usize, key: Key, op: &Op) -> Outcome {
+        let client = self.new_client(place);
         for _ in 0..50 {
-            let asked = self.ask(0, place, key, op.clone());
-            self.run_until(self.now.after(Duration::from_millis(100)));
+            let asked = self.ask(client, place, key, op.clone());
+            self.wait(Duration::from_millis(100), |world| {
+                *world.outcome_of(asked) != Outcome::Unknown || world.is_refused(asked)
+            });
+            if self.is_refused(asked) {
+                self.run_until(self.now.after(LOOK));
+            }
             let outcome = self.outcome_of(asked).clone();
             if outcome != Outcome::Unknown {
                 return outcome;
@@ -123,7 +153,10 @@ impl World {
 
     /// All members hold the same, and all that is committed.
     fn compare_stores(&mut self) {
-        self.run_until(self.now.after(Duration::from_millis(500)));
+        self.wait(Duration::from_millis(500), |world| {
+            let end = world.shared.checks.committed_end();
+            world.servers.iter().all(|host| host.process.as_ref().is_some_and(|p| p.applied().position == end))
+        });
         let end = self.shared.checks.committed_end();
         for process in self.servers.iter().map(|host| host.process.as_ref().expect("all run")) {
             process.check_invariants();
