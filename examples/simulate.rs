@@ -8,8 +8,8 @@ mod sim;
 
 // the simulator's modules call each other by these names, as in the test binary
 use sim::{
-    checks, data, dice, disk, figures, host, linear, mutants, network, plan, recovery, request, runs, time, trace,
-    wire, world,
+    checks, data, dice, disk, figures, host, linear, mutants, network, plan, recovery, request, time, trace, wire,
+    world,
 };
 
 use std::cell::Cell;

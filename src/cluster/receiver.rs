@@ -191,6 +191,11 @@ impl Receiver {
         self.agreed.is_some_and(|agreed| agreed > position)
     }
 
+    /// Whether the log is the leader's up to there and further.
+    pub fn agrees_beyond(&self, position: Position) -> bool {
+        self.agreed.is_some_and(|agreed| agreed > position)
+    }
+
     /// Whether the log is the leader's up to there.
     pub fn agrees_up_to(&self, position: Position) -> bool {
         self.agreed.is_some_and(|agreed| agreed.position >= position)

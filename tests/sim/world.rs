@@ -223,7 +223,8 @@ impl World {
             Event::Mend if self.now < self.hold_until => {
                 self.schedule(Duration(self.hold_until.since(self.now).0), Event::Mend);
             }
-            Event::Mend => self.mend(),
+            Event::Mend if self.is_faulty() => self.mend(),
+            Event::Mend => {}
         }
     }
 
