@@ -65,7 +65,7 @@ pub enum CoordinatorEffect {
 }
 
 /// A server as it registered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     member: Member,
     incarnation: Incarnation,
@@ -73,7 +73,7 @@ struct Known {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Coordinator {
     /// The newest configuration that is durable.
     record: Option<Configuration>,

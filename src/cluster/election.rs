@@ -19,7 +19,7 @@ pub struct Answer {
 }
 
 /// One election: at one epoch, until it is decided or the leader is heard again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Election {
     answers: BTreeMap<NodeId, Answer>,
     /// When the first of them was free.

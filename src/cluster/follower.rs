@@ -9,7 +9,7 @@ use super::server::Server;
 use crate::time::{Duration, Time};
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Follower {
     pub receiver: Receiver,
     /// Since when the right to read counts: the newest own send time that came back, and D from there.

@@ -11,7 +11,7 @@ use super::rules::{Rule, Rules};
 use crate::config;
 use crate::time::{Duration, Time};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     request: Vec<u8>,
     /// Its entry in the log, and where the frame ends that holds it.
@@ -21,7 +21,7 @@ struct Pending {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Forwards {
     /// The number given last.
     last: u64,

@@ -19,7 +19,7 @@ pub enum Taken {
     Dropped,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sender {
     incarnation: Incarnation,
     /// The newest number taken in this epoch.
@@ -29,7 +29,7 @@ struct Sender {
 }
 
 /// An answer that rests on entries that are not committed yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     after: Position,
     origin: Origin,
@@ -37,7 +37,7 @@ struct Held {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Intake {
     senders: BTreeMap<NodeId, Sender>,
     held: VecDeque<Held>,

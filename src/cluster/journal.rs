@@ -14,7 +14,7 @@ use crate::config;
 use crate::time::Time;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Journal {
     history: History,
     tail: Tail,

@@ -25,7 +25,7 @@ use admission::Admission;
 use snapshot::Snapshots;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Leader {
     epoch: Epoch,
     /// Where the epoch's no-op ends: nothing is committed before all have it (R12).

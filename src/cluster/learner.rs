@@ -21,7 +21,7 @@ use super::server::Server;
 use crate::time::Time;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Learner {
     pub receiver: Receiver,
 }

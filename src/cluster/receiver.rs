@@ -12,7 +12,7 @@ use crate::config;
 use crate::time::Time;
 
 /// Invariant: the log up to `agreed` is the leader's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Receiver {
     pub leader: NodeId,
     /// In this epoch something of the leader's has fitted, up to here.

@@ -14,7 +14,7 @@ use super::server::Server;
 use crate::config;
 use crate::time::Time;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Role {
     /// Its incarnation is not durable yet: it is silent.
     Starting,
@@ -48,7 +48,7 @@ pub enum WritePlace {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     server: Server,
     role: Role,

@@ -15,7 +15,7 @@ use crate::config;
 use crate::time::Time;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     pub node: NodeId,
     pub incarnation: Incarnation,

@@ -7,7 +7,7 @@ use super::frame::Frame;
 use crate::config;
 
 /// Invariant: frames continue each other without gaps.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tail {
     frames: VecDeque<Frame>,
     bytes: usize,
