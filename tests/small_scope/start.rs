@@ -1,0 +1,73 @@
+//! Where the search begins: a cluster that has come to rest, made by the machines themselves.
+
+use crate::scope::{Scope, Start};
+use crate::step::{Act, Step};
+use crate::world::{Engine, Used, World};
+
+/// Without the scope's budgets and faults.
+fn engine(scope: Scope) -> Engine {
+    Engine::new(Scope { time: u8::MAX, changes: u8::MAX, phases: true, ..scope })
+}
+
+fn act(engine: &mut Engine, world: &mut World, act: Act) {
+    *world = engine.after(world, Step { act, pick: 0 }).unwrap_or_else(|violation| panic!("{act:?}: {violation}"));
+}
+
+/// Everything that is under way arrives.
+fn settle(engine: &mut Engine, world: &mut World) {
+    loop {
+        let Some(&next) = world.under_way().first() else { return };
+        act(engine, world, next);
+    }
+}
+
+/// One step of time in which everyone hears everyone before anyone is taken for silent.
+fn turn(engine: &mut Engine, world: &mut World) {
+    engine.advance(world);
+    for node in [3, 2, 1, 0] {
+        if world.runs(node) {
+            act(engine, world, Act::Tick(node));
+            settle(engine, world);
+        }
+    }
+}
+
+fn grow(engine: &mut Engine, world: &mut World, servers: u8) {
+    for node in 1..=servers {
+        engine.boot(world, node).expect("a start breaks nothing");
+        for _ in 0..6 {
+            settle(engine, world);
+            turn(engine, world);
+        }
+    }
+    // until nobody remembers how it began
+    for _ in 0..20 {
+        turn(engine, world);
+    }
+    let members = world.office.record.as_ref().map_or(0, |record| record.members.len());
+    assert!(members == usize::from(servers), "{members} members");
+}
+
+/// The first state of `scope`.
+#[must_use]
+pub fn first(scope: Scope) -> World {
+    let mut engine = engine(scope);
+    let mut world = engine.nothing();
+    match scope.start {
+        Start::Three => grow(&mut engine, &mut world, 3),
+        Start::Registered => {
+            grow(&mut engine, &mut world, 2);
+            engine.boot(&mut world, 3).expect("a start breaks nothing");
+            settle(&mut engine, &mut world);
+        }
+        Start::CaughtUp => {
+            grow(&mut engine, &mut world, 2);
+            engine.boot(&mut world, 3).expect("a start breaks nothing");
+            settle(&mut engine, &mut world);
+            turn(&mut engine, &mut world);
+        }
+    }
+    world.used = Used::default();
+    world.first_epoch = world.office.record.as_ref().expect("a cluster was founded").epoch.0;
+    world
+}
