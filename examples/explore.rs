@@ -4,7 +4,7 @@
 #[path = "../tests/small_scope/main.rs"]
 mod small_scope;
 
-use small_scope::{ghost, node, print, scope, search, start, step, story, world};
+use small_scope::{engine, ghost, node, print, react, scope, search, start, step, story, world};
 
 fn main() {
     let mut scope = scope::Scope::new(scope::Start::Three, scope::Fault::None);

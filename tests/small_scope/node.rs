@@ -40,6 +40,8 @@ pub struct Node {
     pub mine: Vec<(u8, Position)>,
     /// Writes it sent on, by their numbers.
     pub sent_on: Vec<(u64, u8)>,
+    /// The write that a client asked for last.
+    pub asked: u8,
     pub ticked: bool,
 }
 
@@ -59,6 +61,7 @@ impl Node {
             lead: None,
             mine: Vec::new(),
             sent_on: Vec::new(),
+            asked: 0,
             ticked: false,
         }
     }

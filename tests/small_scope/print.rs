@@ -37,3 +37,10 @@ impl Printer {
         xxh3_64(&self.relative)
     }
 }
+
+/// Numbers in their order as one.
+#[must_use]
+pub fn mix(numbers: &[u64]) -> u64 {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    xxh3_64(&bytes)
+}

@@ -2,12 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::engine::Engine;
 use crate::scope::Scope;
 use crate::start;
 use crate::step::Step;
-use crate::world::{Engine, World};
+use crate::world::World;
 
 /// A fingerprint is its own hash.
 #[derive(Default)]
@@ -125,10 +125,7 @@ impl Search {
             let mut pick = 0;
             loop {
                 let step = Step { act, pick };
-                let engine = &mut self.engine;
-                let next = catch_unwind(AssertUnwindSafe(|| engine.after(world, step)))
-                    .unwrap_or_else(|panic| Err(format!("an assertion: {}", text(&*panic))));
-                match next {
+                match self.engine.after(world, step) {
                     Ok(next) => self.note(at, step, next),
                     Err(violation) => {
                         let mut steps = self.path(at);
@@ -171,10 +168,4 @@ impl Search {
         steps.reverse();
         steps
     }
-}
-
-/// Why a machine stopped.
-fn text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "a panic".into())
 }

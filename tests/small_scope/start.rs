@@ -1,8 +1,10 @@
 //! Where the search begins: a cluster that has come to rest, made by the machines themselves.
 
+use crate::engine::Engine;
+use crate::react::Cause;
 use crate::scope::{Scope, Start};
 use crate::step::{Act, Step};
-use crate::world::{Engine, Used, World};
+use crate::world::{Used, World};
 
 /// Without the scope's budgets and faults.
 fn engine(scope: Scope) -> Engine {
@@ -23,7 +25,8 @@ fn settle(engine: &mut Engine, world: &mut World) {
 
 /// One step of time in which everyone hears everyone before anyone is taken for silent.
 fn turn(engine: &mut Engine, world: &mut World) {
-    engine.advance(world);
+    engine.advance(world, 0).expect("time breaks nothing");
+    world.used.time = 0;
     for node in [3, 2, 1, 0] {
         if world.runs(node) {
             act(engine, world, Act::Tick(node));
@@ -34,7 +37,7 @@ fn turn(engine: &mut Engine, world: &mut World) {
 
 fn grow(engine: &mut Engine, world: &mut World, servers: u8) {
     for node in 1..=servers {
-        engine.boot(world, node).expect("a start breaks nothing");
+        engine.meet(world, node, &Cause::Boot, 0).expect("a start breaks nothing");
         for _ in 0..6 {
             settle(engine, world);
             turn(engine, world);
@@ -53,16 +56,17 @@ fn grow(engine: &mut Engine, world: &mut World, servers: u8) {
 pub fn first(scope: Scope) -> World {
     let mut engine = engine(scope);
     let mut world = engine.nothing();
+    engine.meet(&mut world, 0, &Cause::Boot, 0).expect("a start breaks nothing");
     match scope.start {
         Start::Three => grow(&mut engine, &mut world, 3),
         Start::Registered => {
             grow(&mut engine, &mut world, 2);
-            engine.boot(&mut world, 3).expect("a start breaks nothing");
+            engine.meet(&mut world, 3, &Cause::Boot, 0).expect("a start breaks nothing");
             settle(&mut engine, &mut world);
         }
         Start::CaughtUp => {
             grow(&mut engine, &mut world, 2);
-            engine.boot(&mut world, 3).expect("a start breaks nothing");
+            engine.meet(&mut world, 3, &Cause::Boot, 0).expect("a start breaks nothing");
             settle(&mut engine, &mut world);
             turn(&mut engine, &mut world);
         }

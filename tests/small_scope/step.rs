@@ -29,8 +29,8 @@ pub enum Act {
     Restart(u8),
     /// This one sees the lifeline of the one that crashed end.
     SeeEnd(u8),
-    /// The links of the scope's fault are cut.
-    Cut,
+    /// The links of the scope's fault are cut, and what is under way on them is lost or arrives.
+    Cut { lost: bool },
     /// They work again.
     Heal,
     /// It is told to stop.
@@ -68,7 +68,8 @@ impl fmt::Display for Step {
             }
             Act::Restart(node) => write!(f, "{} is started again", name(node)),
             Act::SeeEnd(node) => write!(f, "{} sees the lifeline end", name(node)),
-            Act::Cut => write!(f, "links are cut"),
+            Act::Cut { lost: false } => write!(f, "links are cut"),
+            Act::Cut { lost: true } => write!(f, "links are cut, with what is under way"),
             Act::Heal => write!(f, "links work again"),
             Act::Resign(node) => write!(f, "{} is told to stop", name(node)),
         }?;

@@ -1,7 +1,6 @@
 //! A counterexample as a story: one line for each step, with what was said and how the servers stand afterwards.
 
 use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ringstore::cluster::message::Standing;
 use ringstore::cluster::{Body, Message};
@@ -10,7 +9,8 @@ use crate::scope::Scope;
 use crate::search::Counterexample;
 use crate::start;
 use crate::step::{Act, Step, name};
-use crate::world::{Engine, World};
+use crate::engine::Engine;
+use crate::world::World;
 
 /// See the module.
 #[must_use]
@@ -21,15 +21,15 @@ pub fn tell(scope: Scope, found: &Counterexample) -> String {
     for (at, &step) in found.steps.iter().enumerate() {
         let said = heard(&world, step).map_or(String::new(), |message| format!(": {}", body(message)));
         write!(text, "{:>3}. {step}{said}", at + 1).expect("a string takes everything");
-        match catch_unwind(AssertUnwindSafe(|| engine.after(&world, step))) {
-            Ok(Ok(next)) => {
+        match engine.after(&world, step) {
+            Ok(next) => {
                 let (before, after) = (standing(&world), standing(&next));
                 if before != after {
                     write!(text, "\n       {after}").expect("a string takes everything");
                 }
                 world = next;
             }
-            Ok(Err(_)) | Err(_) => write!(text, "  <--").expect("a string takes everything"),
+            Err(_) => write!(text, "  <--").expect("a string takes everything"),
         }
         text.push('\n');
     }
@@ -46,7 +46,7 @@ fn heard(world: &World, step: Step) -> Option<&Message> {
         Act::Found(at) => world.astray.get(usize::from(at))?,
         _ => return None,
     };
-    Some(&flying.message)
+    Some(&flying.letter.message)
 }
 
 fn body(message: &Message) -> String {
@@ -76,7 +76,8 @@ fn body(message: &Message) -> String {
 /// How the servers stand: role, epoch, what is in the log, on the disk and committed.
 fn standing(world: &World) -> String {
     let mut text = String::new();
-    for node in &world.nodes {
+    for seat in &world.seats {
+        let node = &seat.node;
         let Some(replica) = &node.replica else {
             write!(text, "[{} is down] ", name(node.name)).expect("a string takes everything");
             continue;
@@ -85,7 +86,7 @@ fn standing(world: &World) -> String {
         let role = if replica.is_serving() { "serving" } else { replica.role() };
         let (end, commit) = (replica.end().position.0, replica.commit().position.0);
         write!(text, "[{} {role} e{epoch} log {end} commit {commit}", node.name).expect("a string takes everything");
-        let reads = node.read(world.now).map_or(String::new(), |shown| format!(" reads {}", shown.0));
+        let reads = seat.shown.map_or(String::new(), |shown| format!(" reads {}", shown.0));
         write!(text, "{reads}] ").expect("a string takes everything");
     }
     text
