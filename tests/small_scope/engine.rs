@@ -53,6 +53,7 @@ impl Engine {
         let mut next = world.clone();
         self.choices = 1;
         self.carry_out(&mut next, step)?;
+        next.bury(&self.scope);
         next.check()?;
         Ok(next)
     }

@@ -2,6 +2,7 @@
 //! configuration, and every order in which messages arrive, disks finish and timers fire.
 
 pub(crate) mod acts;
+pub(crate) mod dead;
 pub(crate) mod engine;
 pub(crate) mod ghost;
 pub(crate) mod node;
