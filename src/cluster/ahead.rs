@@ -10,7 +10,7 @@ use super::message::Missing;
 use crate::config;
 
 /// Invariant: in the order of their positions, none overlaps another, within the bounds of config.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ahead {
     /// Each with the mark that it was made behind.
     frames: VecDeque<(Mark, Frame)>,

@@ -83,6 +83,7 @@ impl Node {
             end: self.log.last().map_or(Mark::default(), Frame::mark),
             last_time: Time(0),
             applied: Mark::default(),
+            consistent: Mark::default(),
             doubt: Doubt::None,
             timing,
             strict_reads: false,

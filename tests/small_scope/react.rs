@@ -411,6 +411,10 @@ impl AtWork {
                 let frames = node.log.iter().filter(|frame| frame.position() >= from.position).cloned().collect();
                 return Ok(Some(Input::LogRead { node: to, from, frames }));
             }
+            // logs are short and whole here, so that nobody needs another's data
+            Effect::SendSnapshot { .. } | Effect::TakeSnapshot | Effect::RefuseSnapshot => {
+                return Err("a snapshot is asked for".into());
+            }
             Effect::LockKeys { .. }
             | Effect::Watch { .. }
             | Effect::Report(_)

@@ -56,8 +56,8 @@ fn body(message: &Message) -> String {
             Some(frame) => format!("append {frame:?}, committed {}", append.commit.0),
             None => format!("beacon behind {}, committed {}", append.previous.position.0, append.commit.0),
         },
-        Body::Ack(ack) => match ack.standing {
-            Standing::Matched { durable, end } => format!("ack of {}, durable {}", end.0, durable.0),
+        Body::Ack(ack) => match &ack.standing {
+            Standing::Matched { durable, end, .. } => format!("ack of {}, durable {}", end.0, durable.0),
             other => format!("ack, {other:?}"),
         },
         Body::Announce(new) => {

@@ -11,7 +11,7 @@ use crate::config;
 use crate::time::Time;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Admission {
     /// Who, as the change that will be asked for, and since when its acks are needed.
     newcomer: Option<(NodeId, Change, Time)>,

@@ -11,7 +11,7 @@ use crate::cluster::server::Server;
 use crate::time::Time;
 
 /// One that said it is lost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lost {
     /// When it said so last, by its clock: what it said before counts for nothing.
     said: Time,
@@ -20,7 +20,7 @@ struct Lost {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     lost: BTreeMap<NodeId, Lost>,
     /// A stream is under way to this one.
