@@ -4,7 +4,7 @@
 #[path = "../tests/small_scope/main.rs"]
 mod small_scope;
 
-use small_scope::{engine, ghost, node, print, react, scope, search, start, step, story, world};
+use small_scope::{engine, ghost, node, print, react, scope, scopes, search, start, step, story, world};
 
 fn main() {
     let mut scope = scope::Scope::new(scope::Start::Three, scope::Fault::None);
@@ -61,8 +61,23 @@ fn main() {
                 let rule = ringstore::cluster::Rule::ALL.into_iter().find(|rule| format!("{rule:?}") == value);
                 scope.rules = scope.rules.without(rule.expect("a rule"));
             }
+            "all" => {}
             _ => panic!("{name}"),
         }
+    }
+    if std::env::args().any(|one| one == "all=1") {
+        std::panic::set_hook(Box::new(|_| ()));
+        let mut total = 0;
+        for one in scopes::full() {
+            let started = std::time::Instant::now();
+            let one = scope::Scope { states: scope.states, ..one };
+            match search::Search::new(one, search::Order::Depth).run() {
+                Ok(figures) => { total += figures.states; println!("{one:?}\n    {figures:?} {:?}", started.elapsed()) }
+                Err(found) => println!("{one:?}\n{}", story::tell(one, &found)),
+            }
+        }
+        println!("{total}");
+        return;
     }
     let started = std::time::Instant::now();
     std::panic::set_hook(Box::new(|_| ()));

@@ -9,6 +9,7 @@ pub(crate) mod node;
 pub(crate) mod print;
 pub(crate) mod react;
 pub(crate) mod scope;
+pub(crate) mod scopes;
 pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod step;

@@ -2,9 +2,9 @@
 //! field, in a fixed order, with instants replaced by their distance from now.
 
 use std::fmt::{Debug, Write};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use ringstore::time::Time;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Reused memory.
 #[derive(Default)]
@@ -34,13 +34,41 @@ impl Printer {
             rest = &instant[digits..];
         }
         self.relative.extend_from_slice(rest);
-        xxh3_64(&self.relative)
+        let (words, rest) = self.relative.as_chunks::<8>();
+        let sum = words.iter().fold(self.relative.len() as u64, |sum, word| fold(sum, u64::from_le_bytes(*word)));
+        rest.iter().fold(sum, |sum, &byte| fold(sum, u64::from(byte)))
     }
 }
 
 /// Numbers in their order as one.
 #[must_use]
 pub fn mix(numbers: &[u64]) -> u64 {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    xxh3_64(&bytes)
+    numbers.iter().fold(numbers.len() as u64, |sum, &number| fold(sum, number))
 }
+
+/// Both halves of a product: every bit of both numbers counts.
+const fn fold(sum: u64, number: u64) -> u64 {
+    let product = (sum ^ 0x9E37_79B9_7F4A_7C15) as u128 * (number ^ 0xD6E8_FEB8_6659_FD93) as u128;
+    (product as u64) ^ ((product >> 64) as u64).rotate_left(32) ^ sum.rotate_left(23) ^ number
+}
+
+/// A fingerprint is its own hash.
+#[derive(Default)]
+pub struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("fingerprints are u64");
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = fold(self.0, value);
+    }
+}
+
+/// How tables of fingerprints are made.
+pub type Plain = BuildHasherDefault<Same>;

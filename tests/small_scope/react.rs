@@ -13,7 +13,7 @@ use ringstore::log::{Epoch, Incarnation, LogId, NodeId, Position};
 use ringstore::time::Time;
 
 use crate::node::{Node, write_of};
-use crate::print::{Printer, mix};
+use crate::print::{Plain, Printer, mix};
 use crate::scope::{QUANTUM, Scope};
 
 /// A message and its fingerprint.
@@ -110,7 +110,7 @@ pub struct Ruling {
     pub choices: u8,
 }
 
-type Known<T> = HashMap<(u64, u64, u64), Result<Arc<T>, String>>;
+type Known<T> = HashMap<(u64, u64, u64), Result<Arc<T>, String>, Plain>;
 
 /// See the module.
 pub struct Reactions {
@@ -120,7 +120,7 @@ pub struct Reactions {
     of_servers: Known<Reaction>,
     of_coordinator: Known<Ruling>,
     /// Each server at each instant once.
-    seats: HashMap<(u64, u64), Seat>,
+    seats: HashMap<(u64, u64), Seat, Plain>,
 }
 
 impl Reactions {
@@ -131,9 +131,9 @@ impl Reactions {
             scope,
             printer: Printer::default(),
             oldest: 3 * promise + QUANTUM.0,
-            of_servers: HashMap::new(),
-            of_coordinator: HashMap::new(),
-            seats: HashMap::new(),
+            of_servers: HashMap::default(),
+            of_coordinator: HashMap::default(),
+            seats: HashMap::default(),
         }
     }
 

@@ -1,31 +1,13 @@
 //! The search: every state that can be reached, each looked at once, found again by its fingerprint.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::engine::Engine;
+use crate::print::Plain;
 use crate::scope::Scope;
 use crate::start;
 use crate::step::Step;
 use crate::world::World;
-
-/// A fingerprint is its own hash.
-#[derive(Default)]
-pub struct Same(u64);
-
-impl Hasher for Same {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("fingerprints are u64");
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
 
 /// In which order states are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +53,7 @@ struct Reached {
 pub struct Search {
     engine: Engine,
     order: Order,
-    seen: HashSet<u64, BuildHasherDefault<Same>>,
+    seen: HashSet<u64, Plain>,
     reached: Vec<Reached>,
     open: VecDeque<(u32, World)>,
     pub figures: Figures,
