@@ -72,7 +72,10 @@ fn main() {
             let started = std::time::Instant::now();
             let one = scope::Scope { states: scope.states, ..one };
             match search::Search::new(one, search::Order::Depth).run() {
-                Ok(figures) => { total += figures.states; println!("{one:?}\n    {figures:?} {:?}", started.elapsed()) }
+                Ok(figures) => {
+                    total += figures.states;
+                    println!("{one:?}\n    {figures:?} {:?}", started.elapsed())
+                }
                 Err(found) => println!("{one:?}\n{}", story::tell(one, &found)),
             }
         }

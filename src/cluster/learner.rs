@@ -13,7 +13,7 @@
 //!   SnapshotInstalled: doubt: Snapshot, until the log is applied beyond `consistent`
 //! ```
 
-use super::configuration::{Doubt, Mark, NodeId, Position};
+use super::configuration::{Doubt, Mark, NodeId};
 use super::effect::Effect;
 use super::message::Append;
 use super::receiver::Receiver;

@@ -188,12 +188,7 @@ impl Receiver {
 
     /// Whether more of the log is the leader's than up to there.
     pub fn agrees_beyond(&self, position: Position) -> bool {
-        self.agreed.is_some_and(|agreed| agreed > position)
-    }
-
-    /// Whether the log is the leader's up to there and further.
-    pub fn agrees_beyond(&self, position: Position) -> bool {
-        self.agreed.is_some_and(|agreed| agreed > position)
+        self.agreed.is_some_and(|agreed| agreed.position > position)
     }
 
     /// Whether the log is the leader's up to there.

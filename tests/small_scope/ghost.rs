@@ -51,9 +51,7 @@ impl Ghost {
     /// When another had it in that epoch.
     pub fn lead(&mut self, epoch: u64, node: u8) -> Result<(), String> {
         match self.leaders.iter().find(|(of, _)| *of == epoch) {
-            Some((_, other)) if *other != node => {
-                Err(format!("servers {other} and {node} both lead in epoch {epoch}"))
-            }
+            Some((_, other)) if *other != node => Err(format!("servers {other} and {node} both lead in epoch {epoch}")),
             Some(_) => Ok(()),
             None => {
                 Arc::make_mut(&mut self.leaders).push((epoch, node));

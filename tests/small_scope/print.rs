@@ -24,9 +24,9 @@ impl Printer {
             let (before, instant) = rest.split_at(at + 5);
             self.relative.extend_from_slice(before);
             let digits = instant.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let value = instant[..digits].iter().fold(0_u64, |value, byte| {
-                value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'))
-            });
+            let value = instant[..digits]
+                .iter()
+                .fold(0_u64, |value, byte| value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')));
             // an age or a distance ahead: the sign is the top bit
             let distance = now.0.wrapping_sub(value);
             let distance = if value <= now.0 { distance.min(oldest) } else { distance };

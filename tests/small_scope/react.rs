@@ -228,13 +228,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 }
 
 impl Office {
-    fn meet(
-        &mut self,
-        now: Time,
-        cause: &Cause,
-        scope: Scope,
-        dice: &mut dyn FnMut(usize) -> usize,
-    ) -> Vec<Message> {
+    fn meet(&mut self, now: Time, cause: &Cause, scope: Scope, dice: &mut dyn FnMut(usize) -> usize) -> Vec<Message> {
         let input = match cause {
             Cause::Message(letter) => CoordinatorInput::Received { message: Message::clone(&letter.message) },
             Cause::Recorded => self.recorded(),

@@ -84,7 +84,9 @@ pub fn full() -> Vec<Scope> {
     }
     for start in [Start::CaughtUp, Start::Registered] {
         let time = if start == Start::CaughtUp { 1 } else { 2 };
-        for fault in [Fault::None, Fault::Isolate(1), Fault::Isolate(3), Fault::Apart(1, 3), Fault::Death(1), Fault::Death(3)] {
+        for fault in
+            [Fault::None, Fault::Isolate(1), Fault::Isolate(3), Fault::Apart(1, 3), Fault::Death(1), Fault::Death(3)]
+        {
             let scope = Scope { time, ..Scope::new(start, fault) };
             scopes.push(Scope { writes: 1, slow_logs: false, slow_records: false, ..scope });
         }

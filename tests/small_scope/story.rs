@@ -5,11 +5,11 @@ use std::fmt::Write;
 use ringstore::cluster::message::Standing;
 use ringstore::cluster::{Body, Message};
 
+use crate::engine::Engine;
 use crate::scope::Scope;
 use crate::search::Counterexample;
 use crate::start;
 use crate::step::{Act, Step, name};
-use crate::engine::Engine;
 use crate::world::World;
 
 /// See the module.
@@ -57,7 +57,7 @@ fn body(message: &Message) -> String {
             None => format!("beacon behind {}, committed {}", append.previous.position.0, append.commit.0),
         },
         Body::Ack(ack) => match &ack.standing {
-            Standing::Matched { durable, end, .. } => format!("ack of {}, durable {}", end.0, durable.0),
+            Standing::Matched { durable, end, .. } => format!("ack of {}, durable {}", end.position.0, durable.0),
             other => format!("ack, {other:?}"),
         },
         Body::Announce(new) => {

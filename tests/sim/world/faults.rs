@@ -1,6 +1,5 @@
 //! What goes wrong: faults at random instants, each with an end. Those that aim at a moment are in `traps`.
 
-use ringstore::cluster::Configuration;
 use ringstore::log::layout::file;
 use ringstore::time::Duration;
 
