@@ -12,6 +12,8 @@
 //! ```
 
 pub mod config;
+pub mod contact;
+pub mod lifeline;
 pub mod time;
 
 pub mod proto;

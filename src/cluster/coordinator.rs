@@ -457,6 +457,11 @@ impl Coordinator {
         leads.chain(members().filter(move |member| member.node != leader))
     }
 
+    /// Servers that have registered since this coordinator started and are not known to be dead.
+    pub fn registered(&self) -> impl Iterator<Item = &Member> {
+        self.servers.values().map(|known| &known.member)
+    }
+
     /// What must hold between steps.
     pub fn check_invariants(&self) {
         if let Some(persisting) = &self.persisting {

@@ -6,7 +6,7 @@
 
 mod accept;
 mod buf_ring;
-mod clock;
+pub mod clock;
 pub mod disk;
 mod driver;
 pub mod guardian;

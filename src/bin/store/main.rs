@@ -2,6 +2,7 @@
 //!
 //! Called by the name `memcached` (a link), the arguments are those of memcached.
 
+mod balancer;
 mod log_tools;
 mod memcached;
 mod options;
@@ -15,6 +16,8 @@ use clap::{Parser, Subcommand};
 use log_tools::DumpForm;
 use options::{Personality, ServerArgs, Surroundings, Usage};
 use ringstore::config::ServerConfig;
+use ringstore::control;
+use ringstore::control::balancer::BalancerConfig;
 use ringstore::ring::{process, server};
 
 /// sysexits: the command line was wrong.
@@ -33,6 +36,9 @@ enum Command {
     /// Run a server
     #[command(after_help = ADDSRV_HELP)]
     Addsrv(Box<ServerArgs>),
+    /// Run the load balancer of a cluster
+    #[command(after_help = balancer::HELP)]
+    Addlb(balancer::BalancerArgs),
     /// Read a server's log
     #[command(after_help = log_tools::LOG_HELP, subcommand_required = true, arg_required_else_help = true)]
     Log {
@@ -65,6 +71,7 @@ Under the name memcached (ln -s store memcached) the program takes memcached's c
   store addsrv                     a server on 127.0.0.1:11211, its log in ./ringstore.data
   store addsrv --no-log -m 4096    a cache of 4 GB
   store addsrv --help              every option
+  store addlb                      the load balancer of a cluster, on 127.0.0.1:11200
   store log dump DIR               every set that the log in DIR holds
   store log verify DIR             check that log";
 
@@ -132,6 +139,9 @@ fn main() -> ExitCode {
             Ok(Cli { command: Command::Addsrv(options) }) => {
                 options.into_config(&around).map_err(Failure::from).and_then(|config| serve(personality, config))
             }
+            Ok(Cli { command: Command::Addlb(options) }) => {
+                options.into_config().map_err(Failure::from).and_then(|config| balance(&config))
+            }
             Ok(Cli { command: Command::Log { tool } }) => run_log_tool(&tool).map_err(Failure::from),
             Err(error) => return say(&error),
         },
@@ -156,6 +166,14 @@ fn serve(personality: Personality, config: ServerConfig) -> Result<(), Failure> 
     // the guard removes the pid file when the server has ended
     let _prepared = process::prepare(&config)?;
     server::run(config).map_err(|error| Failure { sentence: error.to_string(), status: error.exit_code() })
+}
+
+/// Runs the load balancer until it ends.
+fn balance(config: &BalancerConfig) -> Result<(), Failure> {
+    trace_to_stderr(Personality::Store, 0);
+    let ready = |address| tracing::info!("listening on {address}, the record is in {}", config.data_dir.display());
+    control::balancer::run(config, ready)
+        .map_err(|error| Failure { sentence: error.to_string(), status: error.exit_code() })
 }
 
 /// Events of the shell go to standard error: warnings always, more with each `-v`. A server of ours also says where it

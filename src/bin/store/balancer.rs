@@ -1,0 +1,91 @@
+//! `store addlb`: its command line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ringstore::config;
+use ringstore::control::balancer::BalancerConfig;
+use ringstore::control::balancer::answers::Route;
+use ringstore::time::Duration;
+use ringstore::transport::ClusterKey;
+
+use crate::options::Usage;
+
+pub const HELP: &str = "\
+Servers (store addsrv --lb HOST:PORT) register here; clients ask for them over TCP with get-servers, or config get cluster
+as memcached clients for managed clouds do. Its record is in --data-dir; while it is down, gets and sets go on.
+
+Exit status: 0 stopped as asked, 64 a wrong command line, 65 a damaged record, 69 the address is in use, 71 refused by the
+operating system, 73 the directory cannot be made, 74 a failed disk, 75 the directory is in use.";
+
+#[derive(Args, Debug)]
+pub struct BalancerArgs {
+    /// Where to listen: TCP for clients, UDP for servers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:11200")]
+    listen: String,
+    /// Where to keep the record of the cluster
+    #[arg(long, value_name = "DIR", default_value = "ringstore.lb")]
+    data_dir: PathBuf,
+    /// The server that a client is told to use first
+    #[arg(long, value_enum, default_value = "leader")]
+    route: RouteArg,
+    /// Milliseconds between two heartbeats to the leader
+    #[arg(long, value_name = "MS", default_value = "50", value_parser = clap::value_parser!(u64).range(5..=10_000))]
+    heartbeat: u64,
+    /// Members below which writes are refused, in a cluster that is founded now
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u8).range(1..=config::CLUSTER_MEMBERS_MAX as i64))]
+    min_insync: u8,
+    /// The cluster's key: 32 bytes, or 64 hexadecimal digits; without one, on loopback only
+    #[arg(long, value_name = "FILE")]
+    cluster_key_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RouteArg {
+    /// The leader
+    Leader,
+    /// Each in turn
+    RoundRobin,
+    /// The one that has answered the fewest requests of late
+    LeastRequests,
+}
+
+impl BalancerArgs {
+    pub fn into_config(self) -> Result<BalancerConfig, Usage> {
+        Ok(BalancerConfig {
+            listen: resolve(&self.listen)?,
+            data_dir: self.data_dir,
+            route: match self.route {
+                RouteArg::Leader => Route::Leader,
+                RouteArg::RoundRobin => Route::RoundRobin,
+                RouteArg::LeastRequests => Route::LeastRequests,
+            },
+            heartbeat: Duration::from_millis(self.heartbeat),
+            min_insync: self.min_insync,
+            key: self.cluster_key_file.as_ref().map(|path| read_key(path)).transpose()?,
+        })
+    }
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, Usage> {
+    let found = text.to_socket_addrs().map(|mut addresses| addresses.next());
+    match found {
+        Ok(Some(address)) => Ok(address),
+        Ok(None) => Err(Usage(format!("--listen {text}: the name has no address"))),
+        Err(error) => {
+            Err(Usage(format!("--listen {text}: {error}; give an address and a port, such as 127.0.0.1:11200")))
+        }
+    }
+}
+
+fn read_key(path: &std::path::Path) -> Result<ClusterKey, Usage> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| Usage(format!("--cluster-key-file {shown}: {error}")))?;
+    ClusterKey::from_file(&bytes).ok_or_else(|| {
+        Usage(format!(
+            "--cluster-key-file {shown}: not a key; a key is 32 bytes, or 64 hexadecimal digits: head -c 32 /dev/urandom > \
+             {shown}"
+        ))
+    })
+}
