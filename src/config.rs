@@ -156,6 +156,10 @@ pub const CLUSTER_HEARTBEAT: Duration = Duration::from_millis(50);
 pub const CLUSTER_LEADER_SILENCE: Duration = Duration::from_millis(400);
 /// Without an answer for so long a message is sent again.
 pub const CLUSTER_RESEND: Duration = Duration::from_millis(60);
+/// How long a read waits at a server for a lease or the leader's word, before it is refused.
+pub const CLUSTER_READ_PATIENCE: Duration = Duration::from_millis(1000);
+/// How long the disk of a member may be full before it is left out, if enough others are left.
+pub const CLUSTER_FULL_PATIENCE: Duration = Duration::from_millis(2000);
 /// Bytes of frames kept in memory for followers that lack them; older ones come from the log.
 pub const TAIL_BYTES: usize = 32 << 20;
 /// Frames kept in memory at most, unless they are not yet committed and durable.

@@ -8,15 +8,18 @@
 //!                                       '---------------------------------------'
 //! ```
 
+mod recover;
+
 use std::collections::BTreeMap;
 
-use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId, Member, NodeId};
+use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId, Mark, Member, NodeId};
 use super::election::{Answer, Election};
 use super::lease::Timing;
 use super::message::{Body, Header, Message, Registered};
 use super::rules::{Rule, Rules};
 use crate::config;
 use crate::time::Time;
+pub use recover::{ForceRefusal, RecoverFault};
 
 /// What a coordinator knows when it starts.
 #[derive(Clone, Debug)]
@@ -48,6 +51,9 @@ pub enum CoordinatorInput {
     LifelineEnded { node: NodeId, incarnation: Incarnation },
     /// It was reset or refused: a hint.
     LifelineLost { node: NodeId, incarnation: Incarnation },
+    /// An operator wants this server to lead, though it may lack what was acknowledged (D3, `--unsafe-recover`). `confirmed`
+    /// when the operator was told what it holds and said yes.
+    UnsafeRecover { node: NodeId, confirmed: bool },
 }
 
 /// Something to do, in order.
@@ -62,6 +68,10 @@ pub enum CoordinatorEffect {
     Watch { member: Member, incarnation: Incarnation },
     /// A server holds data of another cluster and is not let in (R1).
     RefusedServer { node: NodeId, ours: LogId, theirs: LogId },
+    /// A server is of a later epoch than the record: the record is an old one, and nothing can be decided with it (R1).
+    ServerAhead { node: NodeId, epoch: Epoch },
+    /// No server is made to lead by force.
+    ForceRefused { node: NodeId, why: ForceRefusal },
 }
 
 /// A server as it registered.
@@ -70,6 +80,8 @@ struct Known {
     member: Member,
     incarnation: Incarnation,
     heard: Time,
+    /// Where its log stood when it registered.
+    end: Mark,
 }
 
 /// See the module.
@@ -115,17 +127,6 @@ impl Coordinator {
         }
     }
 
-    /// The record of a coordinator that lost its own, from the configurations in all servers' records: `--recover`, once
-    /// the operator has confirmed it (R1).
-    #[must_use]
-    pub fn recover(records: &[Configuration]) -> Option<Configuration> {
-        let newest = records.iter().max_by_key(|configuration| configuration.epoch)?;
-        let mut recovered = newest.clone();
-        recovered.epoch.0 += 1;
-        let of_one_cluster = records.iter().all(|configuration| configuration.cluster == newest.cluster);
-        (of_one_cluster && recovered.fault().is_none()).then_some(recovered)
-    }
-
     /// Takes one input. `pick` draws a number below its argument from the caller's seeded randomness.
     pub fn step(
         &mut self,
@@ -139,6 +140,10 @@ impl Coordinator {
             CoordinatorInput::Ticked => self.on_ticked(now, effects),
             CoordinatorInput::Persisted { epoch } => self.on_persisted(now, epoch, effects),
             CoordinatorInput::LifelineEnded { node, incarnation } => self.on_dead(now, node, incarnation, effects),
+            CoordinatorInput::UnsafeRecover { node, confirmed } => match self.force(now, node, confirmed) {
+                Ok(configuration) => self.persist(configuration, effects),
+                Err(why) => effects.push(CoordinatorEffect::ForceRefused { node, why }),
+            },
             CoordinatorInput::LifelineLost { node, incarnation } => {
                 // R25: a reset or a refusal proves nothing
                 if !self.rules.hold(Rule::R25) {
@@ -191,8 +196,12 @@ impl Coordinator {
         if self.servers.get(&from).is_some_and(|known| header.source_incarnation < known.incarnation) {
             return;
         }
+        if header.epoch > self.epoch() && self.rules.hold(Rule::R2) {
+            // R1: somebody else decided that, or this record was lost and is an old one
+            return effects.push(CoordinatorEffect::ServerAhead { node: from, epoch: header.epoch });
+        }
         match body {
-            Body::Register { contact, .. } => self.on_register(now, &header, contact, effects),
+            Body::Register { contact, end, .. } => self.on_register(now, &header, contact, end, effects),
             Body::ConfigAsked => self.announce(from, effects),
             // R4: a request made at another epoch is answered with the current configuration
             _ if header.epoch != self.epoch() && (self.rules.hold(Rule::R2) || header.epoch.0 == 0) => {
@@ -222,7 +231,14 @@ impl Coordinator {
         })
     }
 
-    fn on_register(&mut self, now: Time, header: &Header, contact: String, effects: &mut Vec<CoordinatorEffect>) {
+    fn on_register(
+        &mut self,
+        now: Time,
+        header: &Header,
+        contact: String,
+        end: Mark,
+        effects: &mut Vec<CoordinatorEffect>,
+    ) {
         let (node, incarnation) = (header.source, header.source_incarnation);
         let room = self.servers.contains_key(&node)
             || self.servers.len() < config::CLUSTER_MEMBERS_MAX + config::CLUSTER_LEARNERS_MAX;
@@ -231,7 +247,7 @@ impl Coordinator {
         }
         let member = Member { node, contact };
         let news = self.servers.get(&node).is_none_or(|known| known.incarnation < incarnation);
-        self.servers.insert(node, Known { member: member.clone(), incarnation, heard: now });
+        self.servers.insert(node, Known { member: member.clone(), incarnation, heard: now, end });
         if news {
             effects.push(CoordinatorEffect::Watch { member: member.clone(), incarnation });
         }

@@ -356,6 +356,6 @@ pub enum Report {
     },
     /// It has all that is committed again.
     Trusted,
-    /// An operator made this server lead, and it has dropped its data for a snapshot that has not come.
+    /// An operator made this server lead, and it is in the middle of a snapshot: what it holds is nothing that ever was.
     CannotLead,
 }

@@ -48,16 +48,18 @@ impl Follower {
         }
     }
 
-    /// Until when reads may be answered here, if at all.
+    /// Whether its data is what the cluster's is, as far as it is committed here.
+    pub fn may_read(&self, server: &Server) -> bool {
+        server.doubt != Doubt::Data && !server.dropped
+    }
+
+    /// Until when reads may be answered here by lease, if at all.
     pub fn read_deadline(&self, server: &Server) -> Option<Time> {
         let commit = server.journal.commit();
         // R15: only when the entry that opened this epoch is committed here is everything before it
         let admitted = commit.epoch == server.epoch() && server.journal.is_settled();
-        if server.doubt == Doubt::Data
-            || !server.is_exact()
-            || server.strict_reads
-            || (!admitted && server.rules.hold(Rule::R15Reads))
-        {
+        let complete = (admitted || !server.rules.hold(Rule::R15Reads)) && server.is_exact();
+        if server.strict_reads || !complete || !self.may_read(server) {
             return None;
         }
         self.lease.map(|since| since.after(server.timing.lease))

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::configuration::{Incarnation, NodeId, Position};
 use super::message::Forward;
 use crate::log::Origin;
+use crate::time::Time;
 
 /// What to do with a write that came.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ struct Sender {
 #[derive(Clone, Debug)]
 struct Held {
     after: Position,
+    /// When it was evaluated.
+    at: Time,
     origin: Origin,
     reply: Vec<u8>,
 }
@@ -65,13 +68,13 @@ impl Intake {
     }
 
     /// The write path answers without an entry, from what the log holds up to `after`.
-    pub fn hold(&mut self, origin: Origin, after: Position, reply: Vec<u8>) {
-        self.held.push_back(Held { after, origin, reply });
+    pub fn hold(&mut self, origin: Origin, after: Position, at: Time, reply: Vec<u8>) {
+        self.held.push_back(Held { after, at, origin, reply });
     }
 
-    /// Hands out the answers that rest on nothing but what is committed.
-    pub fn release(&mut self, commit: Position, mut answer: impl FnMut(Origin, Vec<u8>)) {
-        while self.held.front().is_some_and(|held| held.after <= commit) {
+    /// Hands out the answers that rest on nothing but what is committed and were found by `until`.
+    pub fn release(&mut self, commit: Position, until: Time, mut answer: impl FnMut(Origin, Vec<u8>)) {
+        while self.held.front().is_some_and(|held| held.after <= commit && held.at <= until) {
             let Held { origin, reply, .. } = self.held.pop_front().expect("it was there");
             if let Some(sender) = self.senders.get_mut(&origin.node)
                 && sender.incarnation == origin.incarnation
@@ -109,11 +112,13 @@ mod tests {
         let (node, one) = (NodeId(5), Incarnation(1));
         let mut intake = Intake::default();
         let Taken::Next(origin) = intake.take(node, one, &forward(1, 0)) else { panic!("it is the first") };
-        intake.hold(origin, Position(100), b"NOT_STORED".to_vec());
+        intake.hold(origin, Position(100), Time(7), b"NOT_STORED".to_vec());
         let mut given = Vec::new();
-        intake.release(Position(99), |_, reply| given.push(reply));
+        intake.release(Position(99), Time(9), |_, reply| given.push(reply));
         assert!(given.is_empty(), "it may rest on an entry that is lost yet");
-        intake.release(Position(100), |_, reply| given.push(reply));
+        intake.release(Position(100), Time(6), |_, reply| given.push(reply));
+        assert!(given.is_empty(), "another may have led when it was found");
+        intake.release(Position(100), Time(7), |_, reply| given.push(reply));
         assert_eq!(given, [b"NOT_STORED".to_vec()]);
         assert_eq!(intake.take(node, one, &forward(1, 0)), Taken::Answered(b"NOT_STORED".to_vec()));
         let later = Forward { undecided: 2, ..forward(2, 1) };

@@ -2,12 +2,13 @@
 //! changes a configuration itself, never drops an entry of its log.
 
 mod admission;
+mod full;
 mod members;
 mod sending;
 mod serve;
 mod snapshot;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::configuration::{Configuration, Epoch, LogIndex, NodeId, Position};
 use super::effect::{Effect, Report};
@@ -44,8 +45,10 @@ pub struct Leader {
     /// Will be asked for when the newcomer has all that is committed; until then it can be given up.
     admission: Admission,
     coordinator_heard: Time,
-    /// Reads that wait for the lease, and since when.
-    reads: VecDeque<(u64, Time)>,
+    /// Followers that want to know whether it leads: the newest question of each, and when it came.
+    questions: BTreeMap<NodeId, (u64, Time)>,
+    /// Members and learners whose disks are full, and since when (D4).
+    full: BTreeMap<NodeId, Time>,
     intake: Intake,
     digest: Option<Digest>,
     snapshots: Snapshots,
@@ -76,7 +79,8 @@ impl Leader {
             change: None,
             admission: Admission::default(),
             coordinator_heard: now,
-            reads: VecDeque::new(),
+            questions: BTreeMap::new(),
+            full: BTreeMap::new(),
             intake: Intake::default(),
             digest: None,
             snapshots: Snapshots::default(),
@@ -115,7 +119,7 @@ impl Leader {
         self.serving = same.serving;
         self.echoes = same.echoes;
         self.left_out = same.left_out;
-        (self.reads, self.digest, self.ticked) = (same.reads, same.digest, same.ticked);
+        (self.full, self.digest, self.ticked) = (same.full, same.digest, same.ticked);
         self.snapshots = same.snapshots;
         for (node, mut progress) in same.peers {
             // whoever wanted to leave has left
@@ -213,6 +217,7 @@ impl Leader {
             progress.granted.release();
         }
         progress.withdrawn = ack.withdrawn;
+        self.note_full(now, node, ack.full);
         if !self.heeds(now, node, ack, server, effects) {
             return self.advance(now, server, effects);
         }
@@ -247,7 +252,7 @@ impl Leader {
             self.commit(now, server, effects);
         }
         if self.serving {
-            self.allow_reads(now, server, effects);
+            self.answer_questions(server, effects);
             self.release_answers(now, server, effects);
         }
     }
@@ -304,7 +309,6 @@ impl Leader {
 
     /// Another leads.
     pub fn step_down(&mut self, effects: &mut Vec<Effect>) {
-        self.refuse_reads(effects);
         if !self.resigned {
             effects.push(Effect::SteppedDown);
         }

@@ -27,6 +27,10 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// Without an answer for so long something is sent again.
     pub resend: Duration,
+    /// How long a read waits for a lease or a round.
+    pub patience: Duration,
+    /// How long a member's disk may be full before it is left out (D4).
+    pub full: Duration,
     /// Silence after which the coordinator looks for another leader.
     pub leader_silence: Duration,
 }
@@ -39,6 +43,8 @@ impl Default for Timing {
             silence: config::CLUSTER_SILENCE,
             heartbeat: config::CLUSTER_HEARTBEAT,
             resend: config::CLUSTER_RESEND,
+            patience: config::CLUSTER_READ_PATIENCE,
+            full: config::CLUSTER_FULL_PATIENCE,
             leader_silence: config::CLUSTER_LEADER_SILENCE,
         }
     }
@@ -55,6 +61,8 @@ impl Timing {
             silence: Duration::from_millis(60),
             heartbeat: Duration::from_millis(20),
             resend: Duration::from_millis(20),
+            patience: Duration::from_millis(1000),
+            full: Duration::from_millis(300),
             leader_silence: Duration::from_millis(60),
         }
     }
@@ -148,12 +156,17 @@ pub enum ReadStep {
     Clock,
 }
 
-/// The order of a read's steps: a process may be stopped for any time between two of them.
+/// The order of a read's steps: a thread may be stopped for any time between two of them.
+///
+/// The deadline is the one that was known before the value was taken. If it has not passed when the clock is read at last, the
+/// lease that it belongs to held when the value was taken, and nothing that replaces the value was committed before that. A
+/// deadline that is taken behind the value may be of a later lease: in between the server may have been left out, missed
+/// writes, and come back. (`a_thread_that_is_stopped_in_a_read` in the scenarios shows both.)
 #[must_use]
 pub const fn read_order(rules: Rules) -> [ReadStep; 3] {
-    // R24: a value that was taken before the clock said that the lease still ran was taken under the lease
+    // R24: lease expiry as known when the value is taken, clock last
     if rules.hold(Rule::R24Order) {
-        [ReadStep::Value, ReadStep::Deadline, ReadStep::Clock]
+        [ReadStep::Deadline, ReadStep::Value, ReadStep::Clock]
     } else {
         [ReadStep::Clock, ReadStep::Deadline, ReadStep::Value]
     }

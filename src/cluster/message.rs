@@ -68,7 +68,9 @@ impl Message {
                 Some("servers are not in order, or are none")
             }
             Body::Forward(forward) => forward.fault(),
-            Body::ForwardAnswer { number: 0, .. } => Some("numbers begin with 1"),
+            Body::ForwardAnswer { number: 0, .. }
+            | Body::ReadIndexAsked { number: 0 }
+            | Body::ReadIndex { number: 0, .. } => Some("numbers begin with 1"),
             _ => None,
         }
     }
@@ -202,6 +204,18 @@ pub enum Body {
     },
     /// The first in a stream that holds a snapshot, never a datagram.
     SnapshotOffer,
+    /// Follower to leader: do you still lead, and what is committed (strict reads)?
+    ReadIndexAsked {
+        /// Counts up in the sender's incarnation from 1.
+        number: u64,
+    },
+    /// Leader to follower: all have said so since you asked.
+    ReadIndex {
+        /// As asked.
+        number: u64,
+        /// Everything below was committed.
+        commit: Position,
+    },
     /// Leader to follower: the answer to a write that changed nothing.
     ForwardAnswer {
         /// The write's number.
@@ -250,6 +264,8 @@ pub struct Ack {
     pub echo: Option<Time>,
     /// It told the coordinator that its promise has ended, and promises no more in this epoch (R5).
     pub withdrawn: bool,
+    /// Its disk is full (D4).
+    pub full: bool,
     /// How its log agrees with the leader's.
     pub standing: Standing,
 }

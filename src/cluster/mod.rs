@@ -31,6 +31,7 @@ pub mod lease;
 pub mod message;
 mod progress;
 pub mod quorum;
+mod reads;
 mod receiver;
 pub mod replica;
 pub mod rules;
@@ -40,7 +41,7 @@ mod tail;
 mod tests;
 
 pub use configuration::{COORDINATOR, Configuration, Doubt, Mark, Member, NodeRecord};
-pub use coordinator::{Coordinator, CoordinatorBoot, CoordinatorEffect, CoordinatorInput};
+pub use coordinator::{Coordinator, CoordinatorBoot, CoordinatorEffect, CoordinatorInput, ForceRefusal, RecoverFault};
 pub use effect::{Boot, Effect, Input, Outcome, Report, Snapshot};
 pub use frame::Frame;
 pub use history::EpochStart;

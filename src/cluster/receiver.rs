@@ -162,8 +162,8 @@ impl Receiver {
         self.acked = now;
         // a promise that was taken back is not shown: the echo would be counted again
         let echo = self.promised.filter(|_| !server.withdrawn);
-        let (newest, standing) = (self.newest, self.standing(server));
-        let ack = Ack { sent: now, newest, echo, withdrawn: server.withdrawn, standing };
+        let (newest, standing, full) = (self.newest, self.standing(server), server.journal.is_refused());
+        let ack = Ack { sent: now, newest, echo, withdrawn: server.withdrawn, full, standing };
         server.send(self.leader, Body::Ack(ack), effects);
     }
 

@@ -1,6 +1,8 @@
 //! One server's part in the cluster: judges what comes (R7), adopts configurations, and is leader, follower or learner as they
 //! say. Owns the roles; each role's own rules stand in its file.
 
+mod reads;
+
 use super::configuration::{COORDINATOR, Configuration, Doubt, Epoch, Incarnation, NodeId, Position};
 use super::effect::{Boot, Effect, Input, Report, Snapshot};
 use super::follower::Follower;
@@ -67,6 +69,11 @@ impl Replica {
     /// Takes one input. Effects are to be carried out in their order, before the next input; a frame that the write path
     /// has begun is ended and handed in before any other input.
     pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        self.take_input(now, input, effects);
+        self.answer_reads(now, effects);
+    }
+
+    fn take_input(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::RecordPersisted { epoch } => self.on_record_persisted(now, epoch, effects),
             _ if matches!(self.role, Role::Starting) => match input {
@@ -249,6 +256,12 @@ impl Replica {
                 }
                 follower.on_candidate_asked(now, server, effects);
             }
+            (Role::Leader(leader), Body::ReadIndexAsked { number }) => {
+                leader.on_read_index_asked(now, from, number, server, effects);
+            }
+            (Role::Follower(_), Body::ReadIndex { number, commit }) if of_leader => {
+                server.reads.on_index(number, commit);
+            }
             (Role::Learner(learner), Body::SnapshotNeeded { from }) if of_leader => {
                 learner.on_snapshot_needed(from, server, effects);
             }
@@ -291,7 +304,7 @@ impl Replica {
         }
         let server = &mut self.server;
         let leads = configuration.leader == server.node && configuration.leader_incarnation == server.incarnation;
-        if leads && server.dropped {
+        if leads && (server.dropped || server.journal.end().position < server.consistent) {
             return effects.push(Effect::Report(Report::CannotLead));
         }
         let forced = server.configuration.as_ref().map_or(Epoch(0), |own| own.forced);
@@ -333,6 +346,7 @@ impl Replica {
         let leads = configuration.leader == server.node && configuration.leader_incarnation == server.incarnation;
         let (leader, member) = (configuration.leader, configuration.has(server.node));
         server.withdrawn = false;
+        server.reads.in_next_epoch();
         if leads {
             let same = match before {
                 Some(Role::Leader(same)) if !same.has_resigned() => Some(*same),
@@ -396,9 +410,7 @@ impl Replica {
     }
 
     fn on_ticked(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.server.journal.is_refused() {
-            self.server.journal.retry(effects);
-        }
+        self.server.retry_disk(now, effects);
         let server = &mut self.server;
         let mut lost = true;
         match &mut self.role {
@@ -423,18 +435,6 @@ impl Replica {
     fn register(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.registered = Some(now);
         self.server.register(effects);
-    }
-
-    fn on_read_asked(&mut self, now: Time, ticket: u64, effects: &mut Vec<Effect>) {
-        match &mut self.role {
-            Role::Leader(leader) => leader.on_read_asked(now, ticket, &mut self.server, effects),
-            Role::Follower(_) | Role::Learner(_) | Role::Outside | Role::Starting => {
-                match self.read_deadline().filter(|&deadline| now < deadline) {
-                    Some(deadline) => effects.push(Effect::ReadAllowed { ticket, deadline }),
-                    None => effects.push(Effect::ReadRefused { ticket, leader: self.leader() }),
-                }
-            }
-        }
     }
 
     fn on_forward_asked(&mut self, now: Time, request: Vec<u8>, effects: &mut Vec<Effect>) {
@@ -488,11 +488,12 @@ impl Replica {
                 if few {
                     return Err(WriteRefusal::TooFewMembers);
                 }
-                if server.journal.is_refused() {
+                // D4
+                if leader.is_full(server) {
                     return Err(WriteRefusal::DiskFull);
                 }
                 // R11
-                if Leader::has_room(server) { Ok(WritePlace::Here) } else { Err(WriteRefusal::Busy) }
+                if leader.has_room(server) { Ok(WritePlace::Here) } else { Err(WriteRefusal::Busy) }
             }
             // what was sent from here could never be found again in a log that is to be dropped
             Role::Follower(_) | Role::Learner(_) if server.is_lost() => Err(WriteRefusal::NoLeader),

@@ -50,7 +50,7 @@ pub enum Rule {
     R23,
     /// A key is locked before the ack of its prepared entry leaves.
     R24Locks,
-    /// A follower's read takes the value first and looks at the clock last.
+    /// A read takes its deadline before the value, and looks at the clock last.
     R24Order,
     /// Only the lifeline's orderly end or a resignation proves death.
     R25,

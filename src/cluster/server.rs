@@ -10,6 +10,7 @@ use super::forwards::Forwards;
 use super::journal::Journal;
 use super::lease::{Promise, Timing};
 use super::message::{Body, Digest, Header, Message};
+use super::reads::Reads;
 use super::rules::{Rule, Rules};
 use crate::config;
 use crate::time::Time;
@@ -27,6 +28,7 @@ pub struct Server {
     pub configuration: Option<Configuration>,
     pub journal: Journal,
     pub forwards: Forwards,
+    pub reads: Reads,
     /// Not to take over from the leader (R16).
     pub promise: Promise,
     /// The coordinator was told that the promise has ended: no more of them in this epoch.
@@ -41,6 +43,8 @@ pub struct Server {
     pub dropped: bool,
     /// What was found at the start is cut off on the disk when the record says why.
     cut_at_start: bool,
+    /// When the disk was last given what it had no room for.
+    retried: Time,
     /// Being made durable. Invariant: of a later epoch than `configuration`.
     pub adopting: Option<Configuration>,
     /// Records that are being made durable, oldest first.
@@ -80,6 +84,7 @@ impl Server {
             configuration: record.configuration,
             journal: Journal::new(history, end, applied, last_time),
             forwards: Forwards::default(),
+            reads: Reads::default(),
             promise,
             withdrawn: false,
             adopted: now,
@@ -87,6 +92,7 @@ impl Server {
             consistent: consistent.position,
             dropped: false,
             cut_at_start,
+            retried: Time(0),
             adopting: None,
             persisting: VecDeque::new(),
             durable_doubt: record.doubt,
@@ -130,6 +136,14 @@ impl Server {
             self.doubt = Doubt::None;
             self.persist(effects);
             effects.push(Effect::Report(Report::Trusted));
+        }
+    }
+
+    /// D4: whether there is space now is seen by trying, now and then.
+    pub fn retry_disk(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.journal.is_refused() && now.since(self.retried) >= self.timing.beacon {
+            self.retried = now;
+            self.journal.retry(effects);
         }
     }
 

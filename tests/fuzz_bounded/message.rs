@@ -11,7 +11,7 @@ pub fn check_message(data: &[u8]) {
         sealed[header::VERSION.at..header::VERSION.end()].copy_from_slice(&1_u16.to_le_bytes());
         let body_bytes = (sealed.len() - header::BYTES) as u32;
         sealed[header::BODY_BYTES.at..header::BODY_BYTES.end()].copy_from_slice(&body_bytes.to_le_bytes());
-        let kind = sealed[header::KIND.at] % 20;
+        let kind = sealed[header::KIND.at] % 22;
         sealed[header::KIND.at..header::KIND.end()].copy_from_slice(&[kind, 0]);
         let checksum = crc32c::crc32c(&sealed[header::CHECKSUM.end()..]);
         sealed[header::CHECKSUM.at..header::CHECKSUM.end()].copy_from_slice(&checksum.to_le_bytes());

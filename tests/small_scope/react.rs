@@ -291,7 +291,10 @@ impl Office {
             match effect {
                 CoordinatorEffect::Persist { configuration } => self.records.push_back(configuration),
                 CoordinatorEffect::Send { message } => sent.push(message),
-                CoordinatorEffect::Watch { .. } | CoordinatorEffect::RefusedServer { .. } => {}
+                CoordinatorEffect::Watch { .. }
+                | CoordinatorEffect::RefusedServer { .. }
+                | CoordinatorEffect::ServerAhead { .. }
+                | CoordinatorEffect::ForceRefused { .. } => {}
             }
         }
     }

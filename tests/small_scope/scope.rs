@@ -147,6 +147,9 @@ impl Scope {
             silence: steps(2),
             heartbeat: steps(1),
             resend: steps(1),
+            // no reads wait, no disk is full
+            patience: steps(2),
+            full: steps(2),
             leader_silence: steps(2),
         }
     }

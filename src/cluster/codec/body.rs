@@ -10,7 +10,7 @@ use crate::log::layout;
 use crate::time::{Duration, Time};
 
 /// The kinds in order of their numbers: the name, what follows the header.
-pub const KINDS: [(u16, &str, &str); 17] = [
+pub const KINDS: [(u16, &str, &str); 19] = [
     (
         1,
         "append",
@@ -19,7 +19,7 @@ pub const KINDS: [(u16, &str, &str); 17] = [
     (
         2,
         "ack",
-        "sent 8, newest 8, echo option, withdrawn flag 1, standing 1: 0 then last mark; 1 then durable 8, end mark, \
+        "sent 8, newest 8, echo option, withdrawn flag 1, full flag 1, standing 1: 0 then last mark; 1 then durable 8, end mark, \
          count 1, of each missing range from 8, to 8, then top 8, limit 8; 2 lost",
     ),
     (3, "announce", "configuration"),
@@ -37,6 +37,8 @@ pub const KINDS: [(u16, &str, &str); 17] = [
     (15, "forward answer", "number 8, reply bytes"),
     (16, "snapshot needed", "from mark"),
     (17, "snapshot offer", "nothing"),
+    (18, "read index asked", "number 8"),
+    (19, "read index", "number 8, commit 8"),
 ];
 
 /// Writes the body; its kind.
@@ -113,6 +115,15 @@ pub fn encode(body: &Body, writer: &mut Writer<'_>) -> u16 {
             16
         }
         Body::SnapshotOffer => 17,
+        Body::ReadIndexAsked { number } => {
+            writer.u64(*number);
+            18
+        }
+        Body::ReadIndex { number, commit } => {
+            writer.u64(*number);
+            writer.u64(commit.0);
+            19
+        }
     }
 }
 
@@ -132,11 +143,12 @@ fn encode_append(append: &Append, writer: &mut Writer<'_>) {
 }
 
 fn encode_ack(ack: &Ack, writer: &mut Writer<'_>) {
-    let Ack { sent, newest, echo, withdrawn, standing } = ack;
+    let Ack { sent, newest, echo, withdrawn, full, standing } = ack;
     writer.u64(sent.0);
     writer.u64(*newest);
     writer.option(echo.map(|echo| echo.0));
     writer.flag(*withdrawn);
+    writer.flag(*full);
     match standing {
         Standing::Unknown { last } => {
             writer.u8(0);
@@ -195,6 +207,8 @@ pub fn decode(kind: u16, rest: &mut Rest<'_>) -> Result<Body, CodecFault> {
         15 => Body::ForwardAnswer { number: rest.u64()?, reply: rest.bytes(config::FORWARD_BYTES_MAX)? },
         16 => Body::SnapshotNeeded { from: rest.mark()? },
         17 => Body::SnapshotOffer,
+        18 => Body::ReadIndexAsked { number: rest.u64()? },
+        19 => Body::ReadIndex { number: rest.u64()?, commit: Position(rest.u64()?) },
         unknown => return Err(CodecFault::Kind(unknown)),
     })
 }
@@ -211,7 +225,7 @@ fn decode_append(rest: &mut Rest<'_>) -> Result<Append, CodecFault> {
 
 fn decode_ack(rest: &mut Rest<'_>) -> Result<Ack, CodecFault> {
     let (sent, newest, echo) = (rest.time()?, rest.u64()?, rest.option()?.map(Time));
-    let withdrawn = rest.flag()?;
+    let (withdrawn, full) = (rest.flag()?, rest.flag()?);
     let standing = match rest.u8()? {
         0 => Standing::Unknown { last: rest.mark()? },
         1 => {
@@ -224,5 +238,5 @@ fn decode_ack(rest: &mut Rest<'_>) -> Result<Ack, CodecFault> {
         2 => Standing::Lost,
         _ => return Err(CodecFault::Field("a standing that is none")),
     };
-    Ok(Ack { sent, newest, echo, withdrawn, standing })
+    Ok(Ack { sent, newest, echo, withdrawn, full, standing })
 }

@@ -89,9 +89,9 @@ fn matched() -> impl Strategy<Value = Standing> {
 
 fn ack() -> impl Strategy<Value = Body> {
     let standing = prop_oneof![mark().prop_map(|last| Standing::Unknown { last }), matched(), Just(Standing::Lost)];
-    (any::<u64>(), any::<u64>(), prop::option::of(any::<u64>()), any::<bool>(), standing).prop_map(
-        |(sent, newest, echo, withdrawn, standing)| {
-            Body::Ack(Ack { sent: Time(sent), newest, echo: echo.map(Time), withdrawn, standing })
+    (any::<u64>(), any::<u64>(), prop::option::of(any::<u64>()), any::<bool>(), any::<bool>(), standing).prop_map(
+        |(sent, newest, echo, withdrawn, full, standing)| {
+            Body::Ack(Ack { sent: Time(sent), newest, echo: echo.map(Time), withdrawn, full, standing })
         },
     )
 }
@@ -125,6 +125,8 @@ fn body() -> impl Strategy<Value = Body> {
         Just(Body::Leaving),
         mark().prop_map(|from| Body::SnapshotNeeded { from }),
         Just(Body::SnapshotOffer),
+        (1..99_u64).prop_map(|number| Body::ReadIndexAsked { number }),
+        (1..99_u64, any::<u64>()).prop_map(|(number, commit)| Body::ReadIndex { number, commit: Position(commit) }),
         (2..99_u64, bytes()).prop_map(|(number, request)| {
             Body::Forward(Forward { number, previous: number - 2, undecided: number - 1, request })
         }),
@@ -239,7 +241,7 @@ fn acked(durable: u64, end: u64, missing: &[(u64, u64)], top: u64) -> Body {
     let end = Mark { epoch: Epoch(1), index: LogIndex(1), position: Position(end) };
     let (durable, top, limit) = (Position(durable), Position(top), Position(99));
     let standing = Standing::Matched { durable, end, missing, top, limit };
-    Body::Ack(Ack { sent: Time(1), newest: 1, echo: None, withdrawn: false, standing })
+    Body::Ack(Ack { sent: Time(1), newest: 1, echo: None, withdrawn: false, full: false, standing })
 }
 
 #[test]

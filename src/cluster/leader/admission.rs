@@ -50,8 +50,11 @@ impl Leader {
 
     /// Begins to wait for who is near, and stops to wait for who does not get there: members are not slowed down by it.
     pub(super) fn prepare_admission(&mut self, now: Time, server: &Server) {
-        self.note_commit(now, server);
         let configuration = server.configuration.as_ref().expect("a leader has a configuration");
+        if self.peers.keys().all(|&node| configuration.has(node)) {
+            return;
+        }
+        self.note_commit(now, server);
         if let Some((node, _, since)) = &self.admission.newcomer {
             let gone = self.peers.get(node).is_none_or(|peer| peer.dead || !self.is_near(peer, server));
             if gone || now.since(*since).0 >= server.timing.silence.0 / 4 {
@@ -69,6 +72,8 @@ impl Leader {
         let mut near = self.peers.values().filter(|peer| {
             !configuration.has(peer.member.node)
                 && !peer.dead
+                && !peer.leaving
+                && !self.full.contains_key(&peer.member.node)
                 && self.is_near(peer, server)
                 && now.since(peer.heard) < server.timing.beacon
         });

@@ -24,6 +24,10 @@ impl Leader {
         let Some(previous) = previous else {
             return if configuration.epoch.0 == 1 { Vec::new() } else { vec![(COORDINATOR, until)] };
         };
+        if configuration.forced == configuration.epoch {
+            // D3: the leader before this one was asked for nothing
+            return vec![(COORDINATOR, until)];
+        }
         let settled = now.since(server.adopted).0 > 3 * promise.0;
         if previous.epoch.0 + 1 != configuration.epoch.0 || !settled {
             // someone may have been left out shortly before, by a change that this server has not seen through
@@ -109,6 +113,7 @@ impl Leader {
                 .is_some_and(|peer| peer.dead || peer.leaving || now.since(peer.heard) >= server.timing.silence)
         };
         members.retain(|member| !lost(&member.node));
+        self.leave_out_full(now, &mut members, server);
         if members.len() < configuration.members.len() {
             for member in configuration.members.iter().filter(|member| !members.contains(member)) {
                 effects.push(Effect::Report(Report::LeavesOut { node: member.node }));
@@ -123,7 +128,9 @@ impl Leader {
             return None;
         }
         let learners = self.peers.values().filter(|peer| !configuration.has(peer.member.node));
-        let mut caught_up = learners.filter(|peer| self.has_caught_up(peer, server) && !lost(&peer.member.node));
+        let mut caught_up = learners.filter(|peer| {
+            self.has_caught_up(peer, server) && !lost(&peer.member.node) && !self.full.contains_key(&peer.member.node)
+        });
         members.push(caught_up.next()?.member.clone());
         members.sort();
         Some(members)
@@ -179,7 +186,6 @@ impl Leader {
     /// Leads no more: reads end first, then the others are told.
     pub fn resign(&mut self, server: &Server, effects: &mut Vec<Effect>) {
         self.resigned = true;
-        self.refuse_reads(effects);
         effects.push(Effect::SteppedDown);
         for node in self.peers.keys().copied().chain([COORDINATOR]) {
             server.send(node, Body::Resigned, effects);

@@ -77,7 +77,7 @@ impl Leader {
         effects: &mut Vec<Effect>,
     ) {
         // one that is not taken comes again
-        if !self.is_serving() || !Self::has_room(server) || !self.peers.contains_key(&node) {
+        if !self.is_serving() || !self.has_room(server) || !self.peers.contains_key(&node) {
             return;
         }
         match self.intake.take(node, incarnation, &forward) {
@@ -90,12 +90,12 @@ impl Leader {
     }
 
     /// Whether a write may be prepared (R10, R11).
-    pub fn has_room(server: &Server) -> bool {
+    pub fn has_room(&self, server: &Server) -> bool {
         let enough = server.configuration.as_ref().is_some_and(|c| c.members.len() >= usize::from(c.min_insync));
-        enough && server.journal.prepared_bytes() < config::PREPARED_BYTES_MAX && !server.journal.is_refused()
+        enough && server.journal.prepared_bytes() < config::PREPARED_BYTES_MAX && !self.is_full(server)
     }
 
-    /// The write path answers a forwarded write that made no entry. That is a read: it needs the lease.
+    /// The write path answers a forwarded write that made no entry. That is a read: it needs the lease, or a round.
     pub fn on_forward_answered(
         &mut self,
         now: Time,
@@ -104,17 +104,18 @@ impl Leader {
         server: &mut Server,
         effects: &mut Vec<Effect>,
     ) {
-        self.intake.hold(origin, server.journal.end().position, reply);
+        self.intake.hold(origin, server.journal.end().position, now, reply);
+        self.begin_round(now, server, effects);
         self.release_answers(now, server, effects);
     }
 
     pub(super) fn release_answers(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {
-        if server.rules.hold(Rule::R17) && !self.holds_lease(now, server) {
-            return;
-        }
+        let holds = self.holds_lease(now, server) || !server.rules.hold(Rule::R17);
+        let until = if server.strict_reads { self.confirmed(server) } else { holds.then_some(Time(u64::MAX)) };
+        let Some(until) = until else { return };
         let commit = server.journal.commit().position;
         let mut own = Vec::new();
-        self.intake.release(commit, |origin, reply| {
+        self.intake.release(commit, until, |origin, reply| {
             if origin.node == server.node {
                 own.push((origin.number, reply));
             } else if server.incarnation_of(origin.node) == origin.incarnation {
@@ -126,39 +127,58 @@ impl Leader {
         }
     }
 
-    /// A read that waits: for the lease, or in strict mode for a round that began after it.
-    pub fn on_read_asked(&mut self, now: Time, ticket: u64, server: &mut Server, effects: &mut Vec<Effect>) {
-        if self.resigned || self.reads.len() >= config::WAITING_READS_MAX {
-            return effects.push(Effect::ReadRefused { ticket, leader: None });
+    /// Since when nobody else can have led: everyone whose promise counts has made one to something sent then.
+    pub fn confirmed(&self, server: &Server) -> Option<Time> {
+        let round = self.echoes.round(self.needed(server, Need::Promises));
+        let unasked = (!server.rules.hold(Rule::R17)).then_some(Time(u64::MAX));
+        round.or(unasked).filter(|_| self.is_serving())
+    }
+
+    /// Asks everyone at once, where reads wait for such a round.
+    pub fn begin_round(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
+        if server.strict_reads {
+            self.ask_everyone(now, server, effects);
         }
-        self.reads.push_back((ticket, now));
-        if server.strict_reads && self.may_beacon(now, server) {
+    }
+
+    fn ask_everyone(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
+        if self.may_beacon(now, server) {
             let nodes: Vec<NodeId> = self.needed(server, Need::Promises).collect();
             for node in nodes {
                 self.beacon(now, node, server, effects);
             }
         }
-        self.advance(now, server, effects);
     }
 
-    pub(super) fn allow_reads(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
-        if self.reads.is_empty() {
+    /// A follower's clients read strictly.
+    pub fn on_read_index_asked(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        number: u64,
+        server: &Server,
+        effects: &mut Vec<Effect>,
+    ) {
+        let newest = self.questions.get(&node).map_or(0, |&(newest, _)| newest);
+        if self.resigned || number <= newest || !self.peers.contains_key(&node) {
             return;
         }
-        let round = self.echoes.round(self.needed(server, Need::Promises));
-        let deadline = self.lease(server).filter(|&deadline| now < deadline);
-        let Some(deadline) = deadline.or(self.read_deadline(server).filter(|&until| now < until)) else { return };
-        while let Some(&(ticket, asked)) = self.reads.front() {
-            // a promise to what was sent when the read was there already proves that nobody else leads by then
-            if server.strict_reads && round.is_none_or(|round| round < asked) {
-                return;
-            }
-            self.reads.pop_front();
-            effects.push(Effect::ReadAllowed { ticket, deadline });
-        }
+        self.questions.insert(node, (number, now));
+        self.ask_everyone(now, server, effects);
+        self.answer_questions(server, effects);
     }
 
-    pub(super) fn refuse_reads(&mut self, effects: &mut Vec<Effect>) {
-        effects.extend(self.reads.drain(..).map(|(ticket, _)| Effect::ReadRefused { ticket, leader: None }));
+    pub(super) fn answer_questions(&mut self, server: &Server, effects: &mut Vec<Effect>) {
+        if self.questions.is_empty() {
+            return;
+        }
+        let Some(round) = self.confirmed(server) else { return };
+        let commit = server.journal.commit().position;
+        self.questions.retain(|&node, &mut (number, asked)| {
+            if round >= asked {
+                server.send(node, Body::ReadIndex { number, commit }, effects);
+            }
+            round < asked
+        });
     }
 }

@@ -4,7 +4,10 @@
 mod catch_up;
 mod doubt;
 mod flow;
+mod full;
+mod operator;
 mod random;
+mod reads;
 mod scenarios;
 mod streams;
 
@@ -38,6 +41,8 @@ struct Host {
     taken: Option<bool>,
     /// Where its log was cut.
     cuts: Vec<Mark>,
+    /// Its disk is full.
+    full: bool,
     data: BTreeMap<Vec<u8>, Vec<u8>>,
     locks: BTreeMap<Vec<u8>, u32>,
     /// The write path's view, while it leads.
@@ -52,6 +57,7 @@ struct World {
     now: u64,
     rules: Rules,
     timing: Timing,
+    strict_reads: bool,
     hosts: BTreeMap<u64, Host>,
     coordinator: Option<Coordinator>,
     coordinator_record: Option<Configuration>,
@@ -61,6 +67,9 @@ struct World {
     sent: u64,
     cut: BTreeSet<(u64, u64)>,
     streams: Vec<Stream>,
+    force_refused: Vec<ForceRefusal>,
+    /// What a server said that is ahead of the coordinator.
+    ahead: Option<Epoch>,
     /// Committed frames by position, as first seen.
     committed: BTreeMap<u64, Frame>,
 }
@@ -75,6 +84,7 @@ impl World {
             now: 1_000_000_000,
             rules,
             timing,
+            strict_reads: false,
             hosts: BTreeMap::new(),
             coordinator: None,
             coordinator_record: None,
@@ -83,6 +93,8 @@ impl World {
             sent: 0,
             cut: BTreeSet::new(),
             streams: Vec::new(),
+            force_refused: Vec::new(),
+            ahead: None,
             committed: BTreeMap::new(),
         };
         world.start_coordinator();
@@ -141,13 +153,14 @@ impl World {
             consistent,
             doubt,
             timing: self.timing,
-            strict_reads: false,
+            strict_reads: self.strict_reads,
             rules: self.rules,
         };
         *host = Host {
             record: host.record.take(),
             frames: std::mem::take(&mut host.frames),
             durable: host.durable,
+            full: host.full,
             applied: start,
             keystore: host.keystore.take(),
             data: keystore.data,
@@ -259,6 +272,8 @@ impl World {
                     self.coordinator_writing.push_back((self.now + 2 * STEP, configuration));
                 }
                 CoordinatorEffect::Send { message } => self.send(message),
+                CoordinatorEffect::ForceRefused { why, .. } => self.force_refused.push(why),
+                CoordinatorEffect::ServerAhead { epoch, .. } => self.ahead = Some(epoch),
                 CoordinatorEffect::Watch { .. } | CoordinatorEffect::RefusedServer { .. } => {}
             }
         }
@@ -274,12 +289,17 @@ impl World {
     }
 
     fn carry_out(&mut self, node: u64, effects: Vec<Effect>) {
+        let mut refused = None;
         for effect in effects {
             let now = self.now;
             let host = self.hosts.get_mut(&node).expect("it was started");
             match effect {
                 Effect::Persist { record } => host.records.push_back((now + STEP, record)),
                 Effect::Send { message } => self.send(message),
+                Effect::Append { cut, .. } if host.full => {
+                    let written = host.frames.last().map_or(host.durable, Frame::end);
+                    refused = Some(Input::Refused { written, cut });
+                }
                 Effect::Append { frame, cut } => {
                     host.writing.push_back((now + STEP, frame.end(), cut));
                     host.frames.push(frame);
@@ -324,6 +344,9 @@ impl World {
                 Effect::Report(report) => host.reports.push(report),
                 Effect::ForwardTaken { .. } | Effect::Watch { .. } => {}
             }
+        }
+        if let Some(input) = refused {
+            self.input(node, input);
         }
     }
 

@@ -239,23 +239,6 @@ fn a_server_of_another_cluster_is_not_let_in() {
     assert_eq!(world.members(), [1, 2]);
 }
 
-#[test]
-fn a_lost_record_is_made_again_from_the_servers() {
-    let mut world = World::of(3, Rules::ALL);
-    let records: Vec<Configuration> =
-        [1, 2, 3].iter().filter_map(|&node| world.replica(node).configuration().cloned()).collect();
-    let epoch = world.epoch();
-    world.coordinator_record = Coordinator::recover(&records);
-    assert_eq!(world.epoch(), epoch + 1);
-    world.start_coordinator();
-    world.run(500);
-    assert_eq!(world.members(), [1, 2, 3]);
-    world.write(1, "a=1").expect("it still leads");
-    world.run(20);
-    assert_eq!(world.stored("a"), ["1", "1", "1"]);
-    assert_eq!(Coordinator::recover(&[]), None);
-}
-
 /// A cluster that leaves out who is silent long before leases end, and cut so that 3 hears and is heard by nobody.
 fn shrunk(rules: Rules) -> World {
     let mut world = World::with(rules, Timing::impatient()).grown_to(3);

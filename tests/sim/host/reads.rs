@@ -8,7 +8,7 @@ use super::{Host, OpId, Out, Process, Shared};
 use crate::linear::Outcome;
 use crate::request::{Key, key_bytes};
 
-/// Longest time in nanoseconds that a thread is stopped before a read's last step.
+/// Longest time in nanoseconds that a thread is stopped between two of a read's steps.
 const STALL_MAX: u64 = 1_500_000_000;
 
 /// A read under way.
@@ -63,7 +63,7 @@ impl Host {
                 read.unlocked = true;
                 // the thread may be stopped between lock and value
                 let long = shared.dice.chance(shared.read_stall);
-                let gap = if long { shared.dice.between(1_000_000, STALL_MAX / 50) } else { 0 };
+                let gap = if long { shared.dice.between(1_000_000, STALL_MAX) } else { 0 };
                 if gap > 0 {
                     return outs.push(Out::ReadStep(ticket, gap));
                 }
@@ -87,10 +87,8 @@ impl Host {
             return self.input(now, Input::ReadAsked { ticket }, outs, shared);
         }
         if read.step < order.len() {
-            // stopped for long before the last step only: a value must not be much older than its deadline
-            let longest = if read.step + 1 == order.len() { STALL_MAX } else { STALL_MAX / 50 };
             let long = shared.dice.chance(shared.read_stall);
-            let gap = if long { shared.dice.between(1_000_000, longest) } else { shared.dice.between(100, 2_000) };
+            let gap = if long { shared.dice.between(1_000_000, STALL_MAX) } else { shared.dice.between(100, 2_000) };
             outs.push(Out::ReadStep(ticket, gap));
             return;
         }

@@ -189,6 +189,10 @@ impl World {
                 self.send(0, &message);
             }
             CoordinatorEffect::Watch { member, .. } => self.watch(0, member.node),
+            CoordinatorEffect::ServerAhead { node, epoch } => {
+                panic!("server {} is of epoch {}, which the coordinator does not know", node.0, epoch.0);
+            }
+            CoordinatorEffect::ForceRefused { .. } => unreachable!("no operator is here"),
             CoordinatorEffect::RefusedServer { node, .. } => {
                 panic!("the coordinator refuses server {} as one of another cluster", node.0);
             }
