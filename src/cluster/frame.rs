@@ -6,18 +6,23 @@ use std::sync::Arc;
 use super::configuration::{Epoch, LogIndex, Mark, Position};
 use crate::log::{FrameFault, FrameHeader, FrameView};
 
-/// A whole frame whose checksums are right.
+/// A whole frame whose checksums are right. As small as a pointer, because it travels in messages and effects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
-    bytes: Arc<Vec<u8>>,
+    whole: Arc<Whole>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Whole {
+    bytes: Vec<u8>,
     header: FrameHeader,
 }
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let start = &self.header.start;
+        let start = &self.header().start;
         write!(f, "frame {}..{} of epoch {}", start.position.0, self.end().0, start.epoch.0)?;
-        write!(f, ", entries {}..={}", start.first_index.0, self.header.last_index().0)
+        write!(f, ", entries {}..={}", start.first_index.0, self.last_index().0)
     }
 }
 
@@ -31,7 +36,7 @@ impl Frame {
         if header.frame_bytes() != bytes.len() {
             return Err(FrameFault::Header);
         }
-        Ok(Self { bytes: Arc::new(bytes), header })
+        Ok(Self { whole: Arc::new(Whole { bytes, header }) })
     }
 
     /// Takes bytes that a `FrameBuilder` has just made; its body is not read again.
@@ -39,60 +44,60 @@ impl Frame {
     pub fn built(bytes: Vec<u8>) -> Self {
         let header = FrameHeader::decode(&bytes).expect("a builder makes whole headers");
         assert!(header.frame_bytes() == bytes.len(), "a builder makes one frame at a time");
-        Self { bytes: Arc::new(bytes), header }
+        Self { whole: Arc::new(Whole { bytes, header }) }
     }
 
     /// Its bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.whole.bytes
     }
 
     /// Its entries.
     #[must_use]
     pub fn view(&self) -> FrameView<'_> {
-        FrameView::parse(&self.bytes).expect("it was checked")
+        FrameView::parse(&self.whole.bytes).expect("it was checked")
     }
 
     /// What its header says.
     #[must_use]
-    pub const fn header(&self) -> &FrameHeader {
-        &self.header
+    pub fn header(&self) -> &FrameHeader {
+        &self.whole.header
     }
 
     /// The epoch it was made in.
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
-        self.header.start.epoch
+    pub fn epoch(&self) -> Epoch {
+        self.whole.header.start.epoch
     }
 
     /// Where it begins.
     #[must_use]
-    pub const fn position(&self) -> Position {
-        self.header.start.position
+    pub fn position(&self) -> Position {
+        self.whole.header.start.position
     }
 
     /// Where the next one begins.
     #[must_use]
-    pub const fn end(&self) -> Position {
-        self.header.end()
+    pub fn end(&self) -> Position {
+        self.whole.header.end()
     }
 
     /// Index of its last entry.
     #[must_use]
-    pub const fn last_index(&self) -> LogIndex {
-        self.header.last_index()
+    pub fn last_index(&self) -> LogIndex {
+        self.whole.header.last_index()
     }
 
     /// Where a log stands that ends with it.
     #[must_use]
-    pub const fn mark(&self) -> Mark {
+    pub fn mark(&self) -> Mark {
         Mark { epoch: self.epoch(), index: self.last_index(), position: self.end() }
     }
 
     /// Its buffer, when nobody else holds it.
     #[must_use]
     pub fn into_buffer(self) -> Option<Vec<u8>> {
-        Arc::try_unwrap(self.bytes).ok()
+        Arc::try_unwrap(self.whole).ok().map(|whole| whole.bytes)
     }
 }

@@ -72,6 +72,11 @@ impl Intake {
         self.held.push_back(Held { after, at, origin, reply });
     }
 
+    /// Whether no answer waits.
+    pub fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Hands out the answers that rest on nothing but what is committed and were found by `until`.
     pub fn release(&mut self, commit: Position, until: Time, mut answer: impl FnMut(Origin, Vec<u8>)) {
         while self.held.front().is_some_and(|held| held.after <= commit && held.at <= until) {

@@ -196,8 +196,8 @@ impl Leader {
     fn may_beacon(&self, now: Time, server: &Server) -> bool {
         let recent = |heard: Time| now.since(heard) < server.timing.silence;
         !self.resigned
-            && (self.holds_lease(now, server)
-                || recent(self.coordinator_heard)
+            && (recent(self.coordinator_heard)
+                || self.holds_lease(now, server)
                 || self.needed(server, Need::Promises).all(|node| recent(self.peers[&node].heard))
                 || !server.rules.hold(Rule::R23))
     }

@@ -192,7 +192,7 @@ impl Replica {
             return self.on_announce(header, configuration, effects);
         }
         let own = self.server.epoch();
-        if body == Body::ConfigAsked {
+        if matches!(body, Body::ConfigAsked) {
             return self.server.announce(header.source, effects);
         }
         // R7: what was said at a lower epoch says nothing now; whoever said it is told

@@ -45,6 +45,10 @@ impl Tail {
     /// The frame that begins at `position`.
     #[must_use]
     pub fn at(&self, position: Position) -> Option<&Frame> {
+        // mostly it is the newest that is looked for
+        if let Some(last) = self.frames.back().filter(|last| last.position() == position) {
+            return Some(last);
+        }
         let at = self.frames.partition_point(|frame| frame.position() < position);
         self.frames.get(at).filter(|frame| frame.position() == position)
     }
@@ -57,6 +61,9 @@ impl Tail {
     /// The mark of the last frame that ends at or below `position`.
     #[must_use]
     pub fn mark_at_most(&self, position: Position) -> Option<Mark> {
+        if let Some(last) = self.frames.back().filter(|last| last.end() <= position) {
+            return Some(last.mark());
+        }
         let later = self.frames.partition_point(|frame| frame.end() <= position);
         later.checked_sub(1).map(|last| self.frames[last].mark())
     }

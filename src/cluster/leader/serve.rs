@@ -110,6 +110,9 @@ impl Leader {
     }
 
     pub(super) fn release_answers(&mut self, now: Time, server: &mut Server, effects: &mut Vec<Effect>) {
+        if self.intake.holds_nothing() {
+            return;
+        }
         let holds = self.holds_lease(now, server) || !server.rules.hold(Rule::R17);
         let until = if server.strict_reads { self.confirmed(server) } else { holds.then_some(Time(u64::MAX)) };
         let Some(until) = until else { return };
