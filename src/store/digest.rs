@@ -45,19 +45,22 @@ impl Writer {
         digest
     }
 
-    /// A visible item came.
-    #[inline]
+    /// An item came. Only called while the digest is kept, so that a server alone pays for no more than asking.
+    #[cold]
     pub(super) fn digest_came(&mut self, unit: Unit) {
-        if let Some(digest) = self.digest {
-            self.digest = Some(digest.wrapping_add(item_digest(&self.shared.arena.item(unit))));
-        }
+        self.digest_changes(unit, u64::wrapping_add);
     }
 
-    /// A visible item goes.
-    #[inline]
+    /// An item goes.
+    #[cold]
     pub(super) fn digest_goes(&mut self, unit: Unit) {
-        if let Some(digest) = self.digest {
-            self.digest = Some(digest.wrapping_sub(item_digest(&self.shared.arena.item(unit))));
+        self.digest_changes(unit, u64::wrapping_sub);
+    }
+
+    fn digest_changes(&mut self, unit: Unit, change: fn(u64, u64) -> u64) {
+        if self.shared.clock.visible(unit) {
+            let of = item_digest(&self.shared.arena.item(unit));
+            self.digest = self.digest.map(|digest| change(digest, of));
         }
     }
 

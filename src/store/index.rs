@@ -204,9 +204,9 @@ impl Index {
     }
 }
 
-/// The slots of a bucket, and a bit for each whose tag fits.
+/// The slots of a bucket, and a bit for each whose tag fits; a link's never does.
 #[inline]
-fn scan(bucket: &Bucket, hash: KeyHash) -> ([u64; SLOTS], u32) {
+pub(super) fn scan(bucket: &Bucket, hash: KeyHash) -> ([u64; SLOTS], u32) {
     let wanted = tag(hash);
     let mut slots = [0; SLOTS];
     let mut hits = 0;

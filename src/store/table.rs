@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::KeyHash;
 use super::arena::{Arena, Unit};
-use super::index::{BUCKET_BYTES, Bucket, Index, LINK, SLOTS, is_item, slot_of, unit_of};
+use super::index::{BUCKET_BYTES, Bucket, Index, LINK, SLOTS, is_item, scan, slot_of, unit_of};
 use crate::config::STORE_BUCKET_LOAD;
 
 /// Buckets of an empty store.
@@ -59,6 +59,31 @@ impl Table {
                 return Some(slot);
             }
             bucket = next(index, bucket)?;
+        }
+    }
+
+    /// The slot of the item under `hash` that `is` the one, and the item. Only the writer may ask: nothing moves meanwhile.
+    #[inline]
+    pub fn find<'a>(
+        &self,
+        index: &'a Index,
+        hash: KeyHash,
+        mut is: impl FnMut(Unit) -> bool,
+    ) -> Option<(&'a AtomicU64, Unit)> {
+        let mut bucket = index.bucket(index.home(hash));
+        loop {
+            let (slots, mut hits) = scan(bucket, hash);
+            while hits != 0 {
+                let at = hits.trailing_zeros() as usize & (SLOTS - 1);
+                if is(unit_of(slots[at])) {
+                    return Some((&bucket[at], unit_of(slots[at])));
+                }
+                hits &= hits - 1;
+            }
+            if slots[SLOTS - 1] & LINK == 0 {
+                return None;
+            }
+            bucket = index.linked(slots[SLOTS - 1]);
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
 
 use super::arena::Unit;
 use super::clock::{FlushMark, segment_of};
+use super::index::slot_of;
 use super::item::{FETCHED, Plan, UNIT_BYTES};
 use super::reclaim::Reclaim;
 use super::segments::{Segments, Use};
@@ -123,7 +125,6 @@ impl Writer {
     #[allow(clippy::needless_pass_by_value, reason = "it is reserved no longer")]
     pub fn publish(&mut self, reserved: Reserved) {
         let Reserved { unit, hash, bytes } = reserved;
-        let old = self.locate(hash, self.shared.arena.key(unit));
         let segment = self.segments.get_mut(segment_of(unit));
         segment.pins -= 1;
         segment.linked += 1;
@@ -132,16 +133,19 @@ impl Writer {
             segment.items += 1;
             self.items += 1;
             self.bytes += u64::from(bytes);
-            self.digest_came(unit);
         }
         self.segments.reclass(segment_of(unit));
         let Shared { index, arena, .. } = &*self.shared;
-        if let Some(old) = old {
-            let replaced = self.table.replace(index, hash, old, unit);
-            assert!(replaced, "the old item was just found");
+        let key = arena.key(unit);
+        if let Some((slot, old)) = self.table.find(index, hash, |unit| arena.key_is(unit, key)) {
+            // Release: whoever finds the item sees its bytes
+            slot.store(slot_of(hash, unit), Release);
             self.dropped(old);
         } else {
             self.table.insert(index, arena, hash, unit);
+        }
+        if self.digest.is_some() {
+            self.digest_came(unit);
         }
     }
 
@@ -208,9 +212,14 @@ impl Writer {
         let Some(unit) = self.locate(hash, key).filter(|&unit| self.shared.clock.visible(unit)) else {
             return Ok(false);
         };
-        self.digest_goes(unit);
+        let kept = self.digest.is_some();
+        if kept {
+            self.digest_goes(unit);
+        }
         let in_place = self.shared.arena.set_expiry(unit, expiry);
-        self.digest_came(unit);
+        if kept {
+            self.digest_came(unit);
+        }
         if in_place {
             note_expiry(&mut self.segments.get_mut(segment_of(unit)).soonest, expiry);
             return Ok(true);
@@ -331,12 +340,14 @@ impl Writer {
 
     /// The index leads to `unit` no longer.
     pub(super) fn dropped(&mut self, unit: Unit) {
+        if self.digest.is_some() {
+            self.digest_goes(unit);
+        }
         let (segment, bytes) = (segment_of(unit), self.shared.arena.head(unit).bytes as u32);
         self.shared.arena.set_dead(unit);
         self.reclaim.died(bytes);
         self.segments.get_mut(segment).linked -= 1;
         if self.shared.clock.visible(unit) {
-            self.digest_goes(unit);
             self.uncount(segment, 1, bytes);
         }
         self.retire_if_empty(segment);

@@ -18,6 +18,7 @@ enum Applied {
 
 impl Writes {
     /// Applies what this write path had prepared itself.
+    #[inline]
     pub(super) fn apply_own(&mut self, pending: Pending, about: About) {
         let hash = if let About::Key(hash) = about { hash } else { KeyHash(0) };
         match pending {

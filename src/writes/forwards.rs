@@ -3,6 +3,7 @@
 //! and its entry carries the origin.
 
 use super::{Answer, Origin, OwnedWrite, Write, Writes};
+use crate::conn::ConnId;
 use crate::log::{self, LogIndex};
 use crate::proto::{Reply, parse_counter, reply};
 use crate::stats::{Counters, Shared};
@@ -24,6 +25,9 @@ pub enum Placed {
     /// It is about this server alone; this is the answer.
     Answered(Reply),
 }
+
+/// Asks for a write that came through another server: the server knows who.
+const NOBODY: Origin = Origin { shard: 0, conn: ConnId(u32::MAX), generation: 0, noreply: true, bytes: 0 };
 
 /// Answers what no correct server sends, so that its client does not wait for ever.
 const NOT_UNDERSTOOD: &str = "SERVER_ERROR the leader does not understand this write";
@@ -49,12 +53,14 @@ impl Writes {
         // it is evaluated again when it changes nothing, and counted then
         let mut trial = Counters::default();
         let before = self.last_index;
-        let reply = self.carry_out(now, write, shared, &mut trial);
+        let reply = self.submit(now, write, origin, shared, &mut trial);
         if self.last_index == before {
+            if reply.is_none() {
+                self.waiting.pop_back();
+            }
             return Placed::Unchanged;
         }
         counters.merge(&trial);
-        self.waiting.push_back(super::Waiting { index: self.last_index, origin, reply, goes_on: write.goes_on() });
         Placed::Prepared
     }
 
@@ -152,13 +158,15 @@ impl Writes {
         let now = log.at_least(now);
         log.origin = Some(origin);
         let reply = match Write::decode(request) {
-            Ok(write) if !write.is_local() => self.carry_out(now, &write, shared, counters),
-            Ok(_) | Err(_) => Reply::Line(NOT_UNDERSTOOD),
+            Ok(write) if !write.is_local() => self.submit(now, &write, NOBODY, shared, counters),
+            Ok(_) | Err(_) => Some(Reply::Line(NOT_UNDERSTOOD)),
         };
+        // the answer goes another way than that of a client of the leader
+        let reply = reply.or_else(|| self.waiting.pop_back().map(|waiting| waiting.reply));
         self.log.as_mut().expect("it was there").origin = None;
         if self.last_index == before {
             let mut text = Vec::new();
-            reply.encode(&mut text);
+            reply.expect("every write is answered").encode(&mut text);
             return Some(text);
         }
         let index = self.last_index;

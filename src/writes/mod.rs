@@ -156,7 +156,8 @@ impl Writes {
         self.log = Some(LogState::new(start));
     }
 
-    /// Takes a write. The answer, when it can be given at once; otherwise it comes with a later `Persisted`.
+    /// Takes a write. The answer, when it can be given at once; otherwise it comes with a later `Persisted`. The one way of
+    /// every write, a replica's too: `place` and `evaluate_forwarded` come here.
     pub fn submit(
         &mut self,
         now: Time,

@@ -161,14 +161,19 @@ impl Prepared {
     }
 
     /// Takes out the oldest, if it is at or below `upto`.
+    #[inline]
     pub fn pop_front(&mut self, upto: LogIndex) -> Option<Slot> {
-        let slot = self.queue.pop_front_if(|slot| slot.index <= upto)?;
-        match slot.about {
-            About::Key(hash) if self.newest.get(&hash.0) == Some(&slot.index) => drop(self.newest.remove(&hash.0)),
-            About::All if self.flush == Some(slot.index) => self.flush = None,
-            About::Key(_) | About::All | About::Nothing => {}
+        let front = self.queue.front().filter(|slot| slot.index <= upto)?;
+        match front.about {
+            About::Key(hash) => {
+                if self.newest.get(&hash.0) == Some(&front.index) {
+                    self.newest.remove(&hash.0);
+                }
+            }
+            About::All if self.flush == Some(front.index) => self.flush = None,
+            About::All | About::Nothing => {}
         }
-        Some(slot)
+        self.queue.pop_front()
     }
 
     /// Takes back all entries after `last`, newest first.
