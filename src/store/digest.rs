@@ -24,6 +24,7 @@ impl Writer {
     /// Keeps the digest from now on. It costs a hash of every item that comes or goes.
     pub fn keep_digest(&mut self) {
         self.digest = Some(self.digest_in_full());
+        self.scrub = None;
     }
 
     /// The digest of all items that no flush has hidden, expired ones included; nothing when it is not kept.
@@ -61,6 +62,9 @@ impl Writer {
         if self.shared.clock.visible(unit) {
             let of = item_digest(&self.shared.arena.item(unit));
             self.digest = self.digest.map(|digest| change(digest, of));
+            if let Some(scrub) = self.scrub.as_mut().filter(|scrub| scrub.has(self.shared.arena.hash(unit))) {
+                scrub.sum = change(scrub.sum, of);
+            }
         }
     }
 
@@ -68,6 +72,7 @@ impl Writer {
     pub(super) fn digest_flushed(&mut self) {
         if self.digest.is_some() {
             self.digest = Some(if self.items == 0 { 0 } else { self.digest_in_full() });
+            self.scrub = None;
         }
     }
 }

@@ -87,6 +87,19 @@ const fn place(hash: KeyHash, count: u64) -> u64 {
     if wide < count { wide } else { wide & (mask >> 1) }
 }
 
+/// The bucket of a hash when there were so many: all that are there now came of those by splits.
+pub(super) const fn part_of(hash: KeyHash, count: u64) -> u64 {
+    place(hash, count)
+}
+
+/// How far apart the buckets stand that came of bucket `part` of `count`, itself the first.
+pub(super) const fn parts_stride(part: u64, count: u64) -> usize {
+    let whole = count.next_power_of_two();
+    let half = whole / 2;
+    // what has not been split yet in this doubling has the hashes of both halves
+    (if part < half && part + half >= count { half } else { whole }) as usize
+}
+
 /// Buckets in memory, and the word that says how many.
 pub(super) struct Index {
     buckets: Region,

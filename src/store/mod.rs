@@ -23,6 +23,7 @@ mod locks;
 mod memory;
 mod reader;
 mod reclaim;
+mod scrub;
 mod segments;
 mod sweep;
 mod table;

@@ -9,6 +9,7 @@ use super::clock::{FlushMark, segment_of};
 use super::index::slot_of;
 use super::item::{FETCHED, Plan, UNIT_BYTES};
 use super::reclaim::Reclaim;
+use super::scrub::Scrub;
 use super::segments::{Segments, Use};
 use super::sweep::Sweep;
 use super::table::Table;
@@ -53,6 +54,8 @@ pub struct Writer {
     pub(super) counted: Stats,
     /// Of all visible items, if somebody wants it.
     pub(super) digest: Option<u64>,
+    /// The check of what rests, while a round of it is under way.
+    pub(super) scrub: Option<Scrub>,
 }
 
 impl Writer {
@@ -77,6 +80,7 @@ impl Writer {
             bytes: 0,
             counted: Stats::default(),
             digest: None,
+            scrub: None,
         }
     }
 

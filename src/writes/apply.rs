@@ -67,10 +67,10 @@ impl Writes {
             self.on_slot_applied(slot, answers);
             done = index;
         }
-        let Self { replica, store, .. } = self;
+        let Self { replica, store, log, .. } = self;
         let replica = replica.as_mut().expect("only a replica is told of commits");
         replica.on_applied(done, store);
-        let digest = replica.digest(store);
+        let digest = replica.digest(store, log.is_some());
         self.answer(done, answers);
         Ok(digest)
     }
@@ -124,6 +124,22 @@ impl Writes {
             slot.locked = lock.is_some();
             lock
         }));
+    }
+
+    /// Checks about so many bytes of what rests in the store, once a turn. True when something is there that no entry put there: a
+    /// leader must hand the lead on then, and a follower's next digest differs from its leader's, which takes care of the rest.
+    pub fn scrub(&mut self, bytes: usize) -> bool {
+        let rot = self.store.scrub(bytes);
+        let replica = self.replica();
+        replica.rot = rot.unwrap_or(replica.rot);
+        rot.is_some_and(|rot| rot != 0)
+    }
+
+    /// Flips a bit of the value under `key`, as failing memory would; whether there is such an item.
+    #[cfg(any(test, feature = "mutations"))]
+    pub fn flip_bit(&mut self, key: &[u8], bit: usize) -> bool {
+        let hash = self.store.hash(key);
+        self.store.flip_bit(hash, key, bit)
     }
 
     /// A replica's housekeeping, once a turn: a leader that may prepare entries (`may_propose`) proposes what is to leave, all

@@ -102,6 +102,8 @@ pub(super) struct Replica {
     pub consistent: Position,
     /// What was applied last and not told.
     pub news: bool,
+    /// By how much the digest of what is in memory is above that of what was put there: not 0 when a bit has flipped.
+    pub rot: u64,
     /// The newest entry of others that changes something, and the newest that flushes.
     changed: LogIndex,
     flushed: LogIndex,
@@ -142,18 +144,21 @@ impl Replica {
         self.orphans.drain(..).for_each(|orphans| unlock(&orphans.locks, store));
         (self.applied, self.committed, self.durable) = (header.start, header.start, header.start.position);
         (self.applied_time, self.time) = (header.last_time, self.time.max(header.last_time));
-        (self.news, self.changed, self.flushed) = (false, LogIndex(0), LogIndex(0));
+        (self.news, self.rot) = (false, 0);
+        (self.changed, self.flushed) = (LogIndex(0), LogIndex(0));
         // until the end of the keystore says more
         self.consistent = Position(u64::MAX);
     }
 
     /// What the store holds is to be told now.
-    pub fn digest(&mut self, store: &Writer) -> Option<Digest> {
+    pub fn digest(&mut self, store: &Writer, leads: bool) -> Option<Digest> {
         let exact = self.applied == self.committed && self.applied.position >= self.consistent;
         if !exact || !std::mem::take(&mut self.news) {
             return None;
         }
-        let digest = store.digest().expect("a replica keeps it");
+        let kept = store.digest().expect("a replica keeps it");
+        // a leader's digest is what others are measured by: it hands the lead on before it says that it is wrong
+        let digest = if leads { kept } else { kept.wrapping_add(self.rot) };
         Some(Digest { position: self.applied.position, digest })
     }
 }
@@ -210,6 +215,7 @@ impl Writes {
             held: VecDeque::new(),
             consistent: Position(0),
             news: false,
+            rot: 0,
             changed: LogIndex(0),
             flushed: LogIndex(0),
         }));

@@ -14,6 +14,8 @@ pub(crate) mod network;
 pub(crate) mod plan;
 pub(crate) mod recovery;
 pub(crate) mod request;
+#[cfg(test)]
+mod rot;
 pub(crate) mod runs;
 #[cfg(test)]
 mod scripts;

@@ -202,3 +202,64 @@ fn a_flipped_bit_is_noticed_when_its_item_is_read_anew_and_when_it_goes() {
         assert_ne!(writer.digest(), sound.digest(), "value of {n} bytes, bit {at}");
     }
 }
+
+#[test]
+fn a_store_that_changes_is_checked_without_a_false_alarm() {
+    let mut rng = Rng::seeded("scrub", 54);
+    let (mut rounds, mut grown) = (0, false);
+    for _ in 0..10 {
+        let (mut writer, mut readers) = store(6, false, 1);
+        writer.keep_digest();
+        let mut fresh = 0;
+        for n in 0..rng.below(2000) {
+            set(&mut writer, &key('l', n), &n.to_le_bytes()).expect("room");
+        }
+        for _ in 0..150 {
+            for _ in 0..rng.below(40) {
+                disturb(&mut rng, &mut writer, &mut fresh);
+            }
+            if rng.one_in(40) {
+                let mark = writer.flush_prepare();
+                writer.flush(mark);
+            }
+            turn(&mut writer, &mut readers[0]);
+            grown |= writer.stats().hash_power > 8;
+            if let Some(above) = writer.scrub(3000) {
+                assert_eq!(above, 0, "a false alarm");
+                rounds += 1;
+            }
+        }
+        writer.check_invariants();
+    }
+    assert!(rounds > 50 && grown, "{rounds} rounds");
+}
+
+#[test]
+fn a_bit_that_flips_where_nothing_is_written_is_found_within_two_rounds() {
+    let mut rng = Rng::seeded("scrub and flip", 55);
+    for _ in 0..50 {
+        let (mut writer, mut readers) = store(6, false, 1);
+        writer.keep_digest();
+        let (mut fresh, lasting) = (0, 1 + rng.below(500));
+        for n in 0..lasting {
+            set(&mut writer, &key('l', n), &n.to_le_bytes()).expect("room");
+        }
+        for _ in 0..rng.below(20) {
+            assert!(writer.scrub(500).is_none_or(|above| above == 0), "a false alarm");
+        }
+        let damaged = key('l', rng.below(lasting));
+        assert!(writer.flip_bit(writer.hash(&damaged), &damaged, rng.below(64) as usize));
+        let (mut rounds, mut found) = (0, false);
+        while rounds < 2 && !found {
+            for _ in 0..rng.below(10) {
+                disturb(&mut rng, &mut writer, &mut fresh);
+            }
+            turn(&mut writer, &mut readers[0]);
+            if let Some(above) = writer.scrub(2000) {
+                rounds += 1;
+                found = above != 0;
+            }
+        }
+        assert!(found, "nobody noticed");
+    }
+}

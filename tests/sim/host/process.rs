@@ -93,6 +93,9 @@ pub struct Process {
     pub(super) inputs: VecDeque<Input>,
 }
 
+/// About so many bytes of resting items are checked at a tick, empty buckets included.
+const SCRUB_BYTES: usize = 512;
+
 impl Process {
     /// The frame is in the log.
     fn on_append(&mut self, frame: &Frame) {
@@ -226,8 +229,16 @@ impl Host {
     /// Time has passed.
     pub fn tick(&mut self, now: Time, shared: &mut Shared) -> Vec<Out> {
         let mut outs = Vec::new();
-        let local = self.clock.read(now);
+        let (local, name) = (self.clock.read(now), self.name());
         if let Some(process) = &mut self.process {
+            if process.writes.scrub(SCRUB_BYTES) {
+                assert!(process.rotten, "{name} holds what no entry put there");
+                shared.trace.line(now, &name, || "finds that its memory has changed".into());
+                // whoever leads is what others are measured by
+                if process.writes.leads() {
+                    process.inputs.push_back(Input::Resign);
+                }
+            }
             let may_propose = process.machine.write_place() == Ok(WritePlace::Here);
             process.writes.maintain_replica(local, may_propose);
             let Process { writes, inputs, counters, .. } = process;

@@ -319,4 +319,18 @@ impl Host {
         process.rotten = process.writes.restore(&item).expect("the store is large enough");
         process.rotten
     }
+
+    /// A bit of a value flips in memory; whether there is such a value.
+    #[cfg(test)]
+    pub fn flip(&mut self, key: &[u8], bit: usize) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        process.rotten = process.writes.flip_bit(key, bit);
+        process.rotten
+    }
+
+    /// Whether it holds what no entry put there.
+    #[cfg(test)]
+    pub fn is_rotten(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.rotten)
+    }
 }

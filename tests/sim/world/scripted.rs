@@ -6,7 +6,7 @@ use super::{Event, World};
 use crate::host::OpId;
 use crate::linear::Op;
 use crate::network::Address;
-use crate::request::Key;
+use crate::request::{Key, key_bytes};
 
 impl World {
     pub fn run_for(&mut self, time: Duration) {
@@ -57,5 +57,19 @@ impl World {
     pub fn ask_once(&mut self, place: Address, key: Key, op: Op) -> OpId {
         let client = self.new_client(place);
         self.ask(client, place, key, op)
+    }
+
+    /// A bit of a key's value flips in a server's memory.
+    pub fn flip(&mut self, place: Address, key: Key, bit: usize) -> bool {
+        self.server(place).flip(&key_bytes(key), bit)
+    }
+
+    pub fn is_rotten(&mut self, place: Address) -> bool {
+        self.server(place).is_rotten()
+    }
+
+    /// The end of a script: everything is compared.
+    pub fn end_script(&mut self) {
+        self.finish();
     }
 }
