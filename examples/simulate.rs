@@ -40,6 +40,12 @@ struct Options {
     /// Switch this rule off and run its plans: R2, R8All and so on, as `Rule` has them.
     #[arg(long, value_parser = rule)]
     without: Option<Rule>,
+    /// With `--without`: the same plans, and the rule holds all the same.
+    #[arg(long, requires = "without")]
+    rule_holds: bool,
+    /// End at the first violation.
+    #[arg(long)]
+    first: bool,
 }
 
 fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
@@ -76,6 +82,7 @@ impl Work {
             }
             SEED.set(seed);
             let (rules, plan) = match without.map(mutants::mutant) {
+                Some(mutant) if self.options.rule_holds => (Rules::ALL, mutant.plan(seed)),
                 Some(mutant) => (mutant.rules(), mutant.plan(seed)),
                 None => (Rules::ALL, Plan::draw(seed)),
             };
@@ -87,10 +94,16 @@ impl Work {
 
     fn violated(&self, what: &str) {
         let seed = SEED.get();
-        let without = self.options.without.map(|rule| format!(" --without {rule:?}")).unwrap_or_default();
+        let mut without = self.options.without.map(|rule| format!(" --without {rule:?}")).unwrap_or_default();
+        if self.options.rule_holds {
+            without.push_str(" --rule-holds");
+        }
         println!("seed {seed}: {what}");
         println!("replay: cargo run --release --example simulate -- --seeds {seed}..{} --trace{without}\n", seed + 1);
         self.sum.lock().expect("no thread ends in the middle").1.push(seed);
+        if self.options.first {
+            self.next.store(u64::MAX / 2, Ordering::Relaxed);
+        }
     }
 }
 

@@ -34,7 +34,6 @@ pub struct Figures {
     /// Operations refused for certain, and those of which nobody knows.
     pub refusals: u64,
     pub unknown: u64,
-    pub keys_undecided: u64,
     /// Snapshots that were installed.
     pub snapshots: u64,
     /// Servers that held wrong data for a while.
@@ -66,7 +65,6 @@ impl std::ops::AddAssign for Figures {
             (&mut self.reads_at_followers, other.reads_at_followers),
             (&mut self.refusals, other.refusals),
             (&mut self.unknown, other.unknown),
-            (&mut self.keys_undecided, other.keys_undecided),
             (&mut self.snapshots, other.snapshots),
             (&mut self.rotten, other.rotten),
         ] {
@@ -86,7 +84,6 @@ impl fmt::Display for Figures {
         writeln!(f, "acknowledged writes: {writes} at leaders, {} at followers", self.writes_at_followers)?;
         writeln!(f, "reads: {reads} at leaders, {} at followers", self.reads_at_followers)?;
         writeln!(f, "refused: {}, unknown: {}", self.refusals, self.unknown)?;
-        writeln!(f, "histories not decided: {}", self.keys_undecided)?;
         writeln!(f, "snapshots installed: {}", self.snapshots)?;
         writeln!(f, "longest recovery after faults: {} ms", self.recovery_ms_max)?;
         writeln!(f, "standing faults: {}, traps sprung: {}", self.standing, self.sprung)?;

@@ -99,8 +99,8 @@ pub enum Verdict {
     Undecided,
 }
 
-/// States after which the search is given up; some hundred megabytes.
-const STATES_MAX: usize = 2_000_000;
+/// States after which the search is given up.
+const STATES_MAX: usize = 200_000;
 
 /// Longest number that incr takes, memcached's.
 const COUNTER_DIGITS_MAX: usize = 20;

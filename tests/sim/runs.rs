@@ -67,7 +67,6 @@ mod tests {
         let (figures, violations) = run_all(seeds(0..SEEDS));
         println!("{figures}");
         assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
-        assert!(figures.keys_undecided == 0, "a history was too long to be judged");
         if replayed().is_none() {
             let happened: Vec<Fault> = figures.faults.keys().copied().collect();
             assert!(Fault::ALL.iter().all(|fault| happened.contains(fault)), "some faults did not happen: {figures}");

@@ -1,6 +1,6 @@
 //! A witness for a history: the order in which the log says that a key was written. With the order of the writes given, the
-//! rest is one walk over the events instead of a search. What is found here is a linearization, seen with its own eyes; what
-//! is not found here may still be one, and is for the search to find.
+//! rest is one walk over the events instead of a search: each change as late as it can be, each read as early. What is found
+//! here is a linearization, seen with its own eyes. Where no two writes wrote the same, nothing else is one in that order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,6 @@ enum Mark {
     Value(Vec<u8>),
     Tail(Vec<u8>),
     Delta(u64),
-    Deleted,
 }
 
 type Item = Option<(Vec<u8>, u64)>;
@@ -25,19 +24,18 @@ pub fn is_change(operation: &Operation) -> bool {
     matches!(operation.outcome, Outcome::Stored | Outcome::Deleted | Outcome::Number(_))
 }
 
-/// Which operation wrote which entry.
-fn writers(history: &[Operation], log: &[Written]) -> Option<Vec<usize>> {
+/// Which operation wrote which entry; nothing for a deletion, which any delete may have done.
+fn writers(history: &[Operation], log: &[Written]) -> Option<Vec<Option<usize>>> {
     let mut order: Vec<usize> = (0..history.len()).collect();
     order.sort_by_key(|&i| if is_change(&history[i]) { history[i].returned } else { u64::MAX });
     let mut by_mark: BTreeMap<Mark, VecDeque<usize>> = BTreeMap::new();
     for i in order {
         let mark = match &history[i].op {
             _ if !is_change(&history[i]) && history[i].outcome != Outcome::Unknown => continue,
-            Op::Get => continue,
+            Op::Get | Op::Delete => continue,
             Op::Set(value) | Op::Add(value) | Op::Cas { value, .. } => Mark::Value(value.clone()),
             Op::Append(tail) => Mark::Tail(tail.clone()),
             Op::Incr(delta) => Mark::Delta(*delta),
-            Op::Delete => Mark::Deleted,
         };
         by_mark.entry(mark).or_default().push_back(i);
     }
@@ -46,17 +44,18 @@ fn writers(history: &[Operation], log: &[Written]) -> Option<Vec<usize>> {
     let mut found = Vec::new();
     for (_, value) in log {
         let writer = match (value, before) {
-            (None, _) => take(Mark::Deleted),
-            (Some(value), None) => take(Mark::Value(value.clone())),
-            (Some(value), Some(old)) => take(Mark::Value(value.clone()))
-                .or_else(|| take(Mark::Tail(value.strip_prefix(old)?.to_vec())))
-                .or_else(|| take(Mark::Delta(counter(value)?.wrapping_sub(counter(old)?)))),
+            (None, _) => None,
+            (Some(value), None) => Some(take(Mark::Value(value.clone()))?),
+            (Some(value), Some(old)) => Some(
+                take(Mark::Value(value.clone()))
+                    .or_else(|| take(Mark::Tail(value.strip_prefix(old)?.to_vec())))
+                    .or_else(|| take(Mark::Delta(counter(value)?.wrapping_sub(counter(old)?))))?,
+            ),
         };
-        found.push(writer?);
+        found.push(writer);
         before = value.as_deref();
     }
-    let written = found.iter().filter(|&&i| is_change(&history[i])).count();
-    (written == history.iter().filter(|operation| is_change(operation)).count()).then_some(found)
+    Some(found)
 }
 
 /// Whether an operation that changed nothing may be answered so.
@@ -94,7 +93,7 @@ fn change(item: &Item, operation: &Operation, index: u64) -> Option<Item> {
 struct Walk<'a> {
     history: &'a [Operation],
     log: &'a [Written],
-    writers: Vec<usize>,
+    writers: Vec<Option<usize>>,
     /// So many changes are done.
     changes: usize,
     item: Item,
@@ -113,9 +112,21 @@ impl Walk<'_> {
         });
     }
 
+    /// The delete under way that must be done soonest; one that nobody knows of if there is no other.
+    fn deleter(&self) -> Option<usize> {
+        let may = |&i: &usize| {
+            let Operation { op, outcome, .. } = &self.history[i];
+            let known = *outcome == Outcome::Deleted;
+            *op == Op::Delete && self.invoked[i] && !self.done[i] && (known || *outcome == Outcome::Unknown)
+        };
+        let due = |&i: &usize| if is_change(&self.history[i]) { self.history[i].returned } else { u64::MAX };
+        (0..self.history.len()).filter(may).min_by_key(due)
+    }
+
     /// The next change, if it was asked for already and can be.
     fn advance(&mut self) -> bool {
         let Some(&writer) = self.writers.get(self.changes) else { return false };
+        let Some(writer) = writer.or_else(|| self.deleter()) else { return false };
         let index = self.log[self.changes].0;
         let Some(item) = change(&self.item, &self.history[writer], index).filter(|_| self.invoked[writer]) else {
             return false;

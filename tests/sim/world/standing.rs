@@ -65,7 +65,7 @@ impl World {
         let left: Vec<Address> = (1..=self.plan.servers).filter(|&place| place != victim).collect();
         for &place in &left {
             if left.len() >= usize::from(self.plan.min_insync) {
-                self.must_answer(place, 0, &Op::Set(format!("{place}5").into_bytes()));
+                self.must_answer(place, 0, &Op::Set(format!("{place}05{}", self.history.len()).into_bytes()));
             }
             if !self.plan.strict_reads || self.leader_place() == Some(place) {
                 self.must_answer(place, 0, &Op::Get);
