@@ -15,6 +15,14 @@ pub struct Found {
     pub keep_bytes: u64,
 }
 
+/// Where in a log's bytes that ends of which its frames say that it is durable.
+pub fn watermark(bytes: &[u8]) -> usize {
+    let Ok(header) = FileHeader::decode(bytes) else { return 0 };
+    let found = recover(bytes);
+    let upto = found.frames.last().map_or(0, |frame| frame.header().start.durable_upto.0);
+    file::BYTES + upto.saturating_sub(header.position.0) as usize
+}
+
 /// The log that all servers' files belong to.
 pub const LOG: LogId = LogId(1);
 

@@ -7,6 +7,7 @@ use super::{Event, World};
 use crate::disk::Latency;
 use crate::host::{Arrival, File};
 use crate::network::{Address, Conditions};
+use crate::recovery;
 use crate::wire::Wire;
 
 /// Kinds of faults.
@@ -277,7 +278,8 @@ impl World {
         if fault == Fault::Wipe {
             host.wipe();
         } else {
-            let end = host.disk.durable(&File::Log).len();
+            // above its watermark corruption cannot be told from a torn tail (D1), and no log can survive that
+            let end = recovery::watermark(host.disk.durable(&File::Log));
             host.disk.flip(&File::Log, file::BYTES..end);
         }
         self.restart_soon(place);
