@@ -22,7 +22,9 @@ impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let start = &self.header().start;
         write!(f, "frame {}..{} of epoch {}", start.position.0, self.end().0, start.epoch.0)?;
-        write!(f, ", entries {}..={}", start.first_index.0, self.last_index().0)
+        write!(f, ", entries {}..={}", start.first_index.0, self.last_index().0)?;
+        // all that tells it from another at the same place
+        write!(f, ", durable {}, checksum {:08x}", start.durable_upto.0, self.header().body_checksum)
     }
 }
 
