@@ -1,92 +1,73 @@
-//! Explores.
+//! Looks at every course of events of a small cluster: `cargo run --release --example explore`, with `-- --list` for the
+//! scopes, `--only N` for one of them and `--without R17` to see what a rule is for. An assertion of a machine ends a release
+//! build at once; `cargo run --example explore -- --only N` tells the story that leads to it.
+
 #![allow(dead_code, reason = "the tests use more of it than this does")]
 
 #[path = "../tests/small_scope/main.rs"]
 mod small_scope;
 
+// the modules call each other by these names, as in the test binary
 use small_scope::{engine, ghost, node, print, react, scope, scopes, search, start, step, story, world};
 
-fn main() {
-    let mut scope = scope::Scope::new(scope::Start::Three, scope::Fault::None);
-    for argument in std::env::args().skip(1) {
-        let (name, value) = argument.split_once('=').expect("name=value");
-        let n: u64 = value.parse().unwrap_or(0);
-        match name {
-            "time" => scope.time = n as u8,
-            "writes" => scope.writes = n as u8,
-            "changes" => scope.changes = n as u8,
-            "queue" => scope.queue = n as u8,
-            "lost" => scope.lost = n as u8,
-            "doubled" => scope.doubled = n as u8,
-            "lease" => scope.lease = n as u8,
-            "prompt" => scope.prompt = n == 1,
-            "phases" => scope.phases = n == 1,
-            "slow" => {
-                scope.slow_logs = n & 1 == 1;
-                scope.slow_records = n & 2 == 2;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use ringstore::cluster::Rule;
+use search::{Order, Search};
+
+#[derive(Parser)]
+struct Options {
+    /// Say which scopes there are.
+    #[arg(long)]
+    list: bool,
+    /// Look at this one alone, as numbered by `--list`.
+    #[arg(long)]
+    only: Option<usize>,
+    /// The bounded scopes of `cargo test`.
+    #[arg(long)]
+    bounded: bool,
+    /// Switch a rule off, such as `R17`.
+    #[arg(long, value_parser = rule)]
+    without: Option<Rule>,
+    /// Give a scope up at so many states.
+    #[arg(long, default_value_t = 0)]
+    states: u64,
+    /// Nearest states first: shorter counterexamples, much more memory.
+    #[arg(long)]
+    breadth: bool,
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    Rule::ALL.into_iter().find(|rule| format!("{rule:?}") == text).ok_or_else(|| format!("no rule is called {text}"))
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let order = if options.breadth { Order::Breadth } else { Order::Depth };
+    let (mut states, mut steps, started) = (0, 0, Instant::now());
+    let all = if options.bounded { scopes::bounded() } else { scopes::full() };
+    for (at, scope) in all.into_iter().enumerate().filter(|(at, _)| options.only.is_none_or(|only| only == *at)) {
+        if options.list {
+            println!("{at}: {scope}");
+            continue;
+        }
+        let rules = options.without.map_or(scope.rules, |rule| scope.rules.without(rule));
+        let scope = scope::Scope { rules, states: options.states, ..scope };
+        let begun = Instant::now();
+        match Search::new(scope, order).and_then(Search::run) {
+            Ok(figures) => {
+                println!("{at}: {scope}\n    {figures}, {:.1} s", begun.elapsed().as_secs_f64());
+                states += figures.states;
+                steps += figures.steps;
             }
-            "states" => scope.states = n,
-            "isolate" => scope.fault = scope::Fault::Isolate(n as u8),
-            "crash" => scope.fault = scope::Fault::Crash(n as u8),
-            "death" => scope.fault = scope::Fault::Death(n as u8),
-            "start" => {
-                scope.start = match value {
-                    "registered" => scope::Start::Registered,
-                    "caughtup" => scope::Start::CaughtUp,
-                    _ => scope::Start::Three,
-                }
+            Err(found) => {
+                println!("{at}: {scope}\n{}", story::tell(scope, &found));
+                return ExitCode::FAILURE;
             }
-            "fault" => {
-                let mut words = value.split('-');
-                let kind = words.next().expect("a name");
-                let mut number = || words.next().expect("a number").parse::<u8>().expect("a number");
-                scope.fault = match kind {
-                    "isolate" => scope::Fault::Isolate(number()),
-                    "servers" => scope::Fault::FromServers(number()),
-                    "mute" => scope::Fault::Mute(number()),
-                    "deaf" => scope::Fault::Deaf(number()),
-                    "apart" => scope::Fault::Apart(number(), number()),
-                    "oneway" => scope::Fault::OneWay(number(), number()),
-                    "split" => scope::Fault::Split(number(), number()),
-                    "crash" => scope::Fault::Crash(number()),
-                    "death" => scope::Fault::Death(number()),
-                    "coordinator" => scope::Fault::CoordinatorCrash,
-                    _ => panic!("{value}"),
-                };
-            }
-            "heals" => scope.heals = n == 1,
-            "forwards" => scope.forwards = n == 1,
-            "resigns" => scope.resigns = n == 1,
-            "off" => {
-                let rule = ringstore::cluster::Rule::ALL.into_iter().find(|rule| format!("{rule:?}") == value);
-                scope.rules = scope.rules.without(rule.expect("a rule"));
-            }
-            "all" => {}
-            _ => panic!("{name}"),
         }
     }
-    if std::env::args().any(|one| one == "all=1") {
-        std::panic::set_hook(Box::new(|_| ()));
-        let mut total = 0;
-        for one in scopes::full() {
-            let started = std::time::Instant::now();
-            let one = scope::Scope { states: scope.states, ..one };
-            match search::Search::new(one, search::Order::Depth).run() {
-                Ok(figures) => {
-                    total += figures.states;
-                    println!("{one:?}\n    {figures:?} {:?}", started.elapsed())
-                }
-                Err(found) => println!("{one:?}\n{}", story::tell(one, &found)),
-            }
-        }
-        println!("{total}");
-        return;
-    }
-    let started = std::time::Instant::now();
-    std::panic::set_hook(Box::new(|_| ()));
-    match search::Search::new(scope, search::Order::Breadth).run() {
-        Ok(figures) => println!("{figures:?}"),
-        Err(found) => println!("{}", story::tell(scope, &found)),
-    }
-    println!("{:?}", started.elapsed());
+    println!("{states} states, {steps} steps, {:.0} s", started.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
 }

@@ -1,5 +1,7 @@
 //! What is explored: where it begins, and how much of each kind of thing may happen.
 
+use std::fmt;
+
 use ringstore::cluster::{Rules, Timing};
 use ringstore::time::Duration;
 
@@ -106,6 +108,19 @@ pub struct Scope {
     /// States at which the search gives up; 0 for never.
     pub states: u64,
     pub rules: Rules,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, fault, writes, changes, time, lease, lost, doubled, .. } = self;
+        write!(f, "{start:?}, {fault:?}, writes {writes}, changes {changes}, time {time}, lease {lease}")?;
+        let named =
+            [("lost", *lost > 0), ("doubled", *doubled > 0), ("heals", self.heals), ("forwards", self.forwards)];
+        let more = [("resigns", self.resigns), ("phases", self.phases), ("slow logs", self.slow_logs)];
+        let last = [("slow records", self.slow_records), ("not prompt", !self.prompt)];
+        let given = named.into_iter().chain(more).chain(last).filter(|(_, given)| *given);
+        given.into_iter().try_for_each(|(name, _)| write!(f, ", {name}"))
+    }
 }
 
 impl Scope {

@@ -3,7 +3,7 @@
 use crate::scope::{Fault, Scope, Start};
 
 /// Everyone who can fail in a way of its own. Servers 2 and 3 begin alike, so what happens to 3 happens to 2 by other names.
-const FAULTS: [Fault; 20] = [
+const FAULTS: [Fault; 22] = [
     Fault::None,
     Fault::Death(1),
     Fault::Death(3),
@@ -19,8 +19,10 @@ const FAULTS: [Fault; 20] = [
     Fault::Mute(3),
     Fault::Deaf(1),
     Fault::Deaf(3),
-    Fault::Apart(1, 3),
-    Fault::OneWay(1, 3),
+    Fault::Apart(2, 3),
+    Fault::Apart(0, 1),
+    Fault::OneWay(0, 1),
+    Fault::OneWay(1, 0),
     Fault::OneWay(3, 1),
     Fault::Split(0, 3),
     Fault::Split(0, 1),

@@ -1,6 +1,7 @@
 //! The search: every state that can be reached, each looked at once, found again by its fingerprint.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 
 use crate::engine::Engine;
 use crate::print::Plain;
@@ -31,8 +32,19 @@ pub struct Figures {
     pub ends: u64,
     /// The longest course of events looked at.
     pub depth: u32,
+    /// Configurations that a server came to lead in, the first included.
+    pub epochs: u64,
     /// The scope's bound on states was reached.
     pub cut_short: bool,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { states, steps, beyond, ends, depth, epochs, cut_short } = self;
+        write!(f, "{states} states, {steps} steps, up to {depth} one after the other, {epochs} configurations, ")?;
+        write!(f, "{ends} ends, {beyond} states behind the scope's last configuration")?;
+        if *cut_short { write!(f, "; cut short") } else { Ok(()) }
+    }
 }
 
 /// A course of events that breaks a promise.
@@ -60,9 +72,15 @@ pub struct Search {
 }
 
 impl Search {
-    #[must_use]
-    pub fn new(scope: Scope, order: Order) -> Self {
-        let first = start::first(scope);
+    /// A search that has not begun.
+    ///
+    /// # Errors
+    /// When a promise is broken on the way to where it would begin.
+    pub fn new(scope: Scope, order: Order) -> Result<Self, Box<Counterexample>> {
+        let first = start::first(scope).map_err(|violation| {
+            let violation = format!("while the cluster comes to be: {violation}");
+            Box::new(Counterexample { steps: Vec::new(), violation })
+        })?;
         let mut search = Self {
             engine: Engine::new(scope),
             order,
@@ -73,7 +91,7 @@ impl Search {
         };
         search.seen.insert(first.print());
         search.open.push_back((0, first));
-        search
+        Ok(search)
     }
 
     /// Looks at all of it.
@@ -134,6 +152,8 @@ impl Search {
             self.figures.beyond += 1;
             return;
         }
+        let epoch = next.office.record.as_ref().map_or(0, |record| record.epoch.0);
+        self.figures.epochs = self.figures.epochs.max(epoch + 1 - next.first_epoch);
         let depth = self.reached[from as usize].depth + 1;
         self.figures.depth = self.figures.depth.max(depth);
         self.reached.push(Reached { from, step, depth });

@@ -16,7 +16,10 @@ use crate::world::World;
 #[must_use]
 pub fn tell(scope: Scope, found: &Counterexample) -> String {
     let mut engine = Engine::new(scope);
-    let mut world = start::first(scope);
+    let mut world = match start::first(scope) {
+        Ok(first) => first,
+        Err(_) => return found.violation.clone(),
+    };
     let mut text = format!("at first: {}\n", standing(&world));
     for (at, &step) in found.steps.iter().enumerate() {
         let said = heard(&world, step).map_or(String::new(), |message| format!(": {}", body(message)));
