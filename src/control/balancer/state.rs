@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::answers::{self, Ask, Router};
 use crate::cluster::codec;
 use crate::cluster::{Configuration, Coordinator, CoordinatorEffect, CoordinatorInput, Member, Message};
+use crate::config;
 use crate::contact::Contact;
 use crate::log::{Incarnation, NodeId};
 use crate::time::Time;
@@ -32,8 +33,8 @@ pub struct State {
     /// Where each server's datagrams last came from; before it spoke, what its contact says.
     addresses: BTreeMap<NodeId, SocketAddr>,
     router: Router,
-    /// What a server of another cluster was last refused for, so that it is said once.
-    refused: BTreeMap<NodeId, u128>,
+    /// What was last said about each server, so that it is said once.
+    said: BTreeMap<NodeId, String>,
     train: Train,
     pick: Box<dyn FnMut(usize) -> usize>,
 }
@@ -51,7 +52,7 @@ impl State {
             endpoint,
             addresses: BTreeMap::new(),
             router,
-            refused: BTreeMap::new(),
+            said: BTreeMap::new(),
             train: Train::default(),
             pick,
         }
@@ -112,17 +113,39 @@ impl State {
                 CoordinatorEffect::Persist { configuration } => tasks.push(Task::Persist(configuration)),
                 CoordinatorEffect::Send { message } => self.send(now, &message),
                 CoordinatorEffect::Watch { member, incarnation } => tasks.push(Task::Watch(member, incarnation)),
+                CoordinatorEffect::ServerAhead { node, epoch } => {
+                    let text = format!(
+                        "server {:016x} is in epoch {}, which is later than this record knows: the record is an old copy; \
+                         stop this load balancer and start it with the newest one",
+                        node.0, epoch.0
+                    );
+                    self.warn_once(node, text, tasks);
+                }
+                CoordinatorEffect::ForceRefused { node, why } => {
+                    tasks.push(Task::Warn(format!("server {:016x} is not made to lead by force: {why:?}", node.0)));
+                }
                 CoordinatorEffect::RefusedServer { node, ours, theirs } => {
-                    if self.refused.insert(node, theirs.0) != Some(theirs.0) {
-                        tasks.push(Task::Warn(format!(
-                            "server {:016x} holds data of cluster {:032x} and is not let into this one, {:032x}: start \
-                             it with the load balancer of its own cluster, or with an empty --data-dir",
-                            node.0, theirs.0, ours.0
-                        )));
-                    }
+                    let text = format!(
+                        "server {:016x} holds data of cluster {:032x} and is not let into this one, {:032x}: start it with \
+                         the load balancer of its own cluster, or with an empty --data-dir",
+                        node.0, theirs.0, ours.0
+                    );
+                    self.warn_once(node, text, tasks);
                 }
             }
         }
+    }
+
+    /// Servers come again every few milliseconds.
+    fn warn_once(&mut self, node: NodeId, text: String, tasks: &mut Vec<Task>) {
+        if self.said.get(&node) == Some(&text) {
+            return;
+        }
+        if self.said.len() >= config::PEERS_MAX {
+            self.said.clear();
+        }
+        self.said.insert(node, text.clone());
+        tasks.push(Task::Warn(text));
     }
 
     fn send(&mut self, now: Time, message: &Message) {
