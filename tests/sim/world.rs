@@ -203,7 +203,9 @@ impl World {
         if let Some(place) = self.servers.iter().position(busy).map(|at| at + 1) {
             return self.disk(place);
         }
-        let Some((_, event)) = self.events.pop_first() else { return };
+        // what the network had for now may have been cut off or clogged
+        let due = self.events.first_entry().filter(|event| event.key().0 <= now);
+        let Some(event) = due.map(std::collections::btree_map::OccupiedEntry::remove) else { return };
         match event {
             Event::Tick(place, life) => self.tick(place, life),
             Event::Read(place, life, ticket) => self.read(place, life, ticket),

@@ -3,8 +3,8 @@
 
 use ringstore::time::Duration;
 
-use super::World;
 use super::finish::{LOOK, RECOVERY};
+use super::{START, World};
 use crate::linear::Op;
 use crate::network::Address;
 use crate::plan::Standing;
@@ -12,6 +12,9 @@ use crate::plan::Standing;
 impl World {
     /// Begins when the cluster is whole, ends when the others have come to terms with it.
     pub(super) fn stand(&mut self, standing: Standing) {
+        // who was told to stop has ended by then
+        self.run_until(self.now.max(START.after(self.plan.faulty)).after(Duration::from_millis(450)));
+        self.recover();
         let leader = self.leader_place().expect("a whole cluster has a leader");
         let follower = (1..=self.plan.servers).find(|&place| place != leader).expect("a second server");
         self.figures.standing += 1;
