@@ -94,7 +94,7 @@ pub struct Process {
 }
 
 /// About so many bytes of resting items are checked at a tick, empty buckets included.
-const SCRUB_BYTES: usize = 512;
+const SCRUB_BYTES: usize = 64;
 
 impl Process {
     /// The frame is in the log.
