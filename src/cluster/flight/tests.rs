@@ -8,6 +8,9 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::cluster::configuration::{Epoch, LogIndex};
 
+/// What an ack says: agreed up to, missing, top, newest number.
+type Said = (Position, Vec<Missing>, Position, u64);
+
 fn mark(frame: u64) -> Mark {
     Mark { epoch: Epoch(1), index: LogIndex(frame), position: Position(10 * frame) }
 }
@@ -126,7 +129,7 @@ fn on_a_random_path_everything_comes_and_nothing_known_to_be_there_is_sent_again
         let (mut number, mut next, mut sent_again, mut lost_frames) = (0, 0, 0, 0);
         // by arrival: the number and, of a beacon nothing, of a frame which
         let mut way: BTreeMap<(u64, u64), Option<u64>> = BTreeMap::new();
-        let mut acks: BTreeMap<(u64, u64), (Position, Vec<Missing>, Position, u64)> = BTreeMap::new();
+        let mut acks: BTreeMap<(u64, u64), Said> = BTreeMap::new();
         let mut came = vec![false; frames as usize];
         let mut known = vec![false; frames as usize];
         let mut newest = 0;

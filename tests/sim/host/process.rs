@@ -487,13 +487,15 @@ impl Host {
                 self.input(now, Input::Refused { written, cut }, &mut outs, shared);
             }
             (Work::Keystore { stream, .. }, Err(Refusal::Full)) => {
-                self.keystore_refused(now, stream, &mut outs, shared)
+                self.keystore_refused(now, stream, &mut outs, shared);
             }
             (_, Err(_)) => return (false, outs),
             (Work::Drop, Ok(())) => process.on_rebased(Mark::default(), Position(0)),
             (Work::Keystore { bytes, stream }, Ok(())) => self.keystore_done(bytes, stream),
             (Work::Rebase { start, keystore, bytes, stream }, Ok(())) => {
-                self.rebased(now, start, bytes.len(), &keystore, stream, &mut outs, shared);
+                let end = start.position.0 + (bytes.len() - file::BYTES) as u64;
+                self.running().on_rebased(start, Position(end));
+                self.rebased(now, &keystore, stream, &mut outs, shared);
             }
             (Work::Record { epoch, .. }, Ok(())) => {
                 self.input(now, Input::RecordPersisted { epoch }, &mut outs, shared);

@@ -286,19 +286,16 @@ impl Host {
         }
     }
 
-    /// The log begins at the keystore's start.
+    /// The log begins at the keystore's start now.
     pub(super) fn rebased(
         &mut self,
         now: Time,
-        start: Mark,
-        log_bytes: usize,
         bytes: &[u8],
         stream: Option<u64>,
         outs: &mut Vec<Out>,
         shared: &mut Shared,
     ) {
         let process = self.running();
-        process.on_rebased(start, Position(start.position.0 + (log_bytes - file::BYTES) as u64));
         let taking = process.streams.taking.take_if(|taking| Some(taking.stream) == stream);
         let Some(taking) = taking else { return };
         shared.trace.line(now, &self.name(), || format!("has installed stream {}", taking.stream));
