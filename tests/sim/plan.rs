@@ -66,6 +66,8 @@ pub fn long_leases() -> Timing {
         lease: Duration::from_millis(1000),
         silence: Duration::from_millis(160),
         leader_silence: Duration::from_millis(150),
+        // reads that overlap with many others say little about order, and much is to be searched for it
+        patience: Duration::from_millis(100),
         ..Timing::default()
     }
 }
