@@ -12,7 +12,7 @@ mod naive;
 mod tests;
 mod witness;
 
-pub use witness::{Written, explains};
+pub use witness::{Written, explain};
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

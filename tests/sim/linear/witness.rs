@@ -123,6 +123,14 @@ impl Walk<'_> {
         (0..self.history.len()).filter(may).min_by_key(due)
     }
 
+    /// Why `i` has no place.
+    fn story(&self, i: usize) -> String {
+        let (done, left) = self.log.split_at(self.changes);
+        let tail = &done[done.len().saturating_sub(4)..];
+        let next = &left[..left.len().min(4)];
+        format!("{} has no place between {tail:?} and {next:?}, which is asked for too late or wrong", self.history[i])
+    }
+
     /// The next change, if it was asked for already and can be.
     fn advance(&mut self) -> bool {
         let Some(&writer) = self.writers.get(self.changes) else { return false };
@@ -138,9 +146,12 @@ impl Walk<'_> {
     }
 }
 
-/// Whether the history is linearizable in the order of the log's entries. False proves nothing.
-pub fn explains(history: &[Operation], log: &[Written]) -> bool {
-    let Some(writers) = writers(history, log) else { return false };
+/// Linearizes the history in the order of the log's entries.
+///
+/// # Errors
+/// What does not fit. That proves nothing where two writes wrote the same.
+pub fn explain(history: &[Operation], log: &[Written]) -> Result<(), String> {
+    let writers = writers(history, log).ok_or("an entry that nobody asked for")?;
     let mut events: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * history.len());
     for (i, operation) in history.iter().enumerate() {
         events.push((operation.invoked, false, i));
@@ -156,7 +167,7 @@ pub fn explains(history: &[Operation], log: &[Written]) -> bool {
         if returns {
             while !walk.done[i] {
                 if !walk.advance() {
-                    return false;
+                    return Err(walk.story(i));
                 }
             }
             continue;
@@ -171,10 +182,10 @@ pub fn explains(history: &[Operation], log: &[Written]) -> bool {
     }
     while walk.changes < walk.writers.len() {
         if !walk.advance() {
-            return false;
+            return Err(format!("the entry {:?} has no place", log[walk.changes]));
         }
     }
-    true
+    Ok(())
 }
 
 #[cfg(test)]
@@ -197,29 +208,33 @@ mod tests {
         values.iter().zip(1..).map(|(value, index)| (index, Some(value.as_bytes().to_vec()))).collect()
     }
 
+    fn fits(history: &[Operation], log: &[Written]) -> bool {
+        explain(history, log).is_ok()
+    }
+
     #[test]
     fn reads_are_put_between_the_writes_of_the_log() {
         let writes = [set("a", (1, 8), Outcome::Stored), set("b", (2, 9), Outcome::Unknown)];
         let with = |reads: &[Operation]| [&writes[..], reads].concat();
-        assert!(explains(&with(&[get("a", 1, (3, 4)), get("b", 2, (5, 6))]), &log(&["a", "b"])));
-        assert!(!explains(&with(&[get("b", 2, (3, 4)), get("a", 1, (5, 6))]), &log(&["a", "b"])), "a stale read");
-        assert!(!explains(&with(&[get("a", 2, (3, 4))]), &log(&["a", "b"])), "another item's id");
-        assert!(explains(&with(&[]), &log(&["a"])), "what is unknown may not have been done");
-        assert!(!explains(&with(&[]), &log(&["b"])), "a lost write");
+        assert!(fits(&with(&[get("a", 1, (3, 4)), get("b", 2, (5, 6))]), &log(&["a", "b"])));
+        assert!(!fits(&with(&[get("b", 2, (3, 4)), get("a", 1, (5, 6))]), &log(&["a", "b"])), "a stale read");
+        assert!(!fits(&with(&[get("a", 2, (3, 4))]), &log(&["a", "b"])), "another item's id");
+        assert!(fits(&with(&[]), &log(&["a"])), "what is unknown may not have been done");
+        assert!(!fits(&with(&[]), &log(&["b"])), "a lost write");
     }
 
     #[test]
     fn an_entry_stands_behind_its_asking() {
         let history = [set("a", (1, 2), Outcome::Stored), set("b", (5, 6), Outcome::Stored), get("b", 2, (3, 4))];
-        assert!(!explains(&history, &log(&["a", "b"])));
+        assert!(!fits(&history, &log(&["a", "b"])));
     }
 
     #[test]
     fn each_change_is_done_once() {
         let incr = operation((3, 4), Op::Incr(7), Outcome::Number(8));
         let history = [set("1", (1, 2), Outcome::Stored), incr];
-        assert!(explains(&history, &log(&["1", "8"])));
-        assert!(!explains(&history, &log(&["1", "8", "15"])), "done twice");
+        assert!(fits(&history, &log(&["1", "8"])));
+        assert!(!fits(&history, &log(&["1", "8", "15"])), "done twice");
     }
 
     #[test]
@@ -228,8 +243,8 @@ mod tests {
         let deleted = operation((5, 6), Op::Delete, Outcome::Deleted);
         let mut history = vec![set("a", (1, 2), Outcome::Stored), add.clone(), deleted];
         let log = [log(&["a"]), vec![(2, None)]].concat();
-        assert!(explains(&history, &log));
+        assert!(fits(&history, &log));
         history[1] = Operation { invoked: 7, returned: 8, ..add };
-        assert!(!explains(&history, &log));
+        assert!(!fits(&history, &log));
     }
 }

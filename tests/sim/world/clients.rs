@@ -58,9 +58,9 @@ impl World {
         let key = self.dice.below(usize::from(self.plan.keys)) as Key;
         let counter = key.is_multiple_of(2);
         self.clients[client].counter += 1;
-        // every value is another one, so that a get says which write it saw
+        // every value is another one, so that a get says which write it saw, whatever incrs add to it
         let number = self.clients[client].counter * 100 + client as u64;
-        let fresh = if counter { format!("{number}000") } else { format!("v{number}") }.into_bytes();
+        let fresh = if counter { format!("{number}000000") } else { format!("v{number}") }.into_bytes();
         let op = match self.dice.below(20) {
             _ if self.clients[client].reads_only => Op::Get,
             0..=8 => Op::Get,

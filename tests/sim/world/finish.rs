@@ -5,7 +5,7 @@ use ringstore::time::Duration;
 
 use super::{START, World};
 use crate::figures::Figures;
-use crate::linear::{Op, Outcome, Verdict, check, explains};
+use crate::linear::{Op, Outcome, Verdict, check, explain};
 use crate::plan::Plan;
 use crate::request::{Key, key_bytes};
 
@@ -102,14 +102,12 @@ impl World {
     pub fn check_histories(&mut self) {
         for key in 0..self.plan.keys {
             let history = self.history_of(key);
-            if explains(&history, &self.shared.checks.written(&key_bytes(key))) {
-                continue;
-            }
+            let Err(misfit) = explain(&history, &self.shared.checks.written(&key_bytes(key))) else { continue };
             match check(&history) {
                 Verdict::Linearizable => {}
                 Verdict::Not(story) => panic!("the history of key {key} is not linearizable:\n{story}"),
                 // in the order in which it was written it has none, and no other was found
-                Verdict::Undecided => panic!("the history of key {key} has no explanation in the order of the log"),
+                Verdict::Undecided => panic!("the history of key {key} is not explained by its log: {misfit}"),
             }
         }
     }

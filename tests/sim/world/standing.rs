@@ -14,6 +14,11 @@ impl World {
     pub(super) fn stand(&mut self, standing: Standing) {
         // who was told to stop has ended by then
         self.run_until(self.now.max(START.after(self.plan.faulty)).after(Duration::from_millis(450)));
+        while self.coordinator.inbox.is_paused() || self.servers.iter().any(|host| host.inbox.is_paused()) {
+            self.run_until(self.now.after(LOOK));
+        }
+        // a leader that was asked for alone by itself, and is that in the end, nobody could come to terms with
+        self.run_until(self.now.after(LOOK));
         self.recover();
         let leader = self.leader_place().expect("a whole cluster has a leader");
         let follower = (1..=self.plan.servers).find(|&place| place != leader).expect("a second server");
