@@ -70,8 +70,10 @@ impl Follower {
         let left = server.promise.left(now);
         // R16: the leader may read on this promise until it has ended
         let promise_left = if server.rules.hold(Rule::R16) { left } else { Duration(0) };
-        // who holds wrong data, or none, never leads; its log still says how far others should be
-        let promise_left = if server.doubt == Doubt::Data { server.timing.promise(server.rules) } else { promise_left };
+        // D1: who lost what had been on its disk never leads, though nobody else be left: an operator decides then (D3). So with
+        // who holds wrong data, or none. Its log still says how far others should be
+        let damaged = server.doubt > Doubt::Tail;
+        let promise_left = if damaged { server.timing.promise(server.rules) } else { promise_left };
         server.withdrawn |= promise_left.0 == 0;
         let (end, doubtful) = (server.journal.end(), server.is_doubtful());
         server.send(COORDINATOR, Body::CandidateAnswer { end, promise_left, doubtful }, effects);

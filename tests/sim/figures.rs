@@ -36,6 +36,8 @@ pub struct Figures {
     pub unknown: u64,
     /// Snapshots that were installed.
     pub snapshots: u64,
+    /// Runs in which every member's log was damaged: an operator would have to decide.
+    pub beyond_repair: u64,
     /// Servers that held wrong data for a while.
     pub rotten: u64,
     /// Longest time from the end of all faults until all are members again, in milliseconds.
@@ -66,6 +68,7 @@ impl std::ops::AddAssign for Figures {
             (&mut self.refusals, other.refusals),
             (&mut self.unknown, other.unknown),
             (&mut self.snapshots, other.snapshots),
+            (&mut self.beyond_repair, other.beyond_repair),
             (&mut self.rotten, other.rotten),
         ] {
             *sum += more;
@@ -84,7 +87,7 @@ impl fmt::Display for Figures {
         writeln!(f, "acknowledged writes: {writes} at leaders, {} at followers", self.writes_at_followers)?;
         writeln!(f, "reads: {reads} at leaders, {} at followers", self.reads_at_followers)?;
         writeln!(f, "refused: {}, unknown: {}", self.refusals, self.unknown)?;
-        writeln!(f, "snapshots installed: {}", self.snapshots)?;
+        writeln!(f, "snapshots installed: {}, beyond repair: {}", self.snapshots, self.beyond_repair)?;
         writeln!(f, "longest recovery after faults: {} ms", self.recovery_ms_max)?;
         writeln!(f, "standing faults: {}, traps sprung: {}", self.standing, self.sprung)?;
         let network::Tally { sent, lost, duplicated, replayed, damaged, late, reordered, clogged, cut_off } =

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ringstore::cluster::{
-    Boot, Effect, Frame, Input, Mark, NodeRecord, Outcome as Forwarded, Replica, Report, WritePlace,
+    Boot, Doubt, Effect, Frame, Input, Mark, NodeRecord, Outcome as Forwarded, Replica, Report, WritePlace,
 };
 use ringstore::conn::ConnId;
 use ringstore::log::layout::file;
@@ -169,6 +169,11 @@ impl Process {
 
     pub fn epoch(&self) -> Epoch {
         self.machine.configuration().map_or(Epoch(0), |configuration| configuration.epoch)
+    }
+
+    /// Whether it may not lead because its log or data was damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.machine.doubt() > Doubt::Tail
     }
 
     pub fn is_serving(&self) -> bool {

@@ -24,6 +24,12 @@ impl World {
         world.run_until(START.after(faulty));
         world.end_faults();
         world.recover();
+        if world.is_beyond_repair() {
+            world.figures.beyond_repair += 1;
+            world.check_histories();
+            world.sum_up();
+            return world.figures;
+        }
         if let Some(standing) = standing {
             world.stand(standing);
         }
@@ -44,13 +50,23 @@ impl World {
     /// Waits until all servers are members of one configuration whose leader serves.
     pub fn recover(&mut self) {
         let (from, bound) = (self.now, self.now.after(RECOVERY));
-        while !self.is_whole_without(None) {
+        while !self.is_whole_without(None) && !self.is_beyond_repair() {
             assert!(self.now < bound, "liveness: the cluster does not come to itself:\n{}", self.standing());
             self.run_until(self.now.after(LOOK));
         }
         let took = self.now.since(from).0 / 1_000_000;
         self.figures.recovery_ms_max = self.figures.recovery_ms_max.max(took);
         self.say(0, || "*** all servers are members again".into());
+    }
+
+    /// Whether the log of every member was damaged, so that none may lead and an operator has to decide (D1, D3): it was
+    /// damaged at one server while another was still a member, and that one was left out by a change that was under way.
+    pub fn is_beyond_repair(&self) -> bool {
+        let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
+            return false;
+        };
+        let process_of = |node| self.servers.iter().filter_map(|host| host.process.as_ref()).find(|one| one.node == node);
+        configuration.nodes().all(|node| process_of(node).is_some_and(|one| one.is_damaged() && !one.is_serving()))
     }
 
     /// Whether all are members and serve, but perhaps one.
