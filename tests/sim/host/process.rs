@@ -544,7 +544,8 @@ const fn op_of(origin: &Origin) -> OpId {
 fn store(hash_seed: u64) -> (Writes, Reader) {
     let (writer, mut readers) = create(StoreConfig {
         memory_bytes: 4 << 20,
-        address_bytes: 4 << 20,
+        // so much that the allocator maps it: what it has used before it would have to clear, for each process that starts
+        address_bytes: 80 << 20,
         evict: false,
         item_bytes_max: 1 << 20,
         hash_seed,
