@@ -14,6 +14,13 @@
 //! leads F1, leads not L              who serves as leader
 //! members 2                          of the coordinator's newest configuration
 //! whole                              waits until all are members again
+//! split L F1                         these on one side, all others and the coordinator on the other
+//! full L, slow F1, room              no room on a disk, a slow disk, the end of both
+//! flip F1                            a bit of its log, while it is down
+//! replay F1                          what was sent to it arrives once more
+//! rate F1 900                        its clock goes at so many thousandths of true time
+//! load 30, idle                      so many writes of key d at random servers at once; waits until all have an answer
+//! shorten, snapshots 1               logs are shortened; so many snapshots were installed at least, or none for 0
 //! ```
 
 use std::collections::BTreeMap;
@@ -34,8 +41,14 @@ struct Script {
 }
 
 impl Script {
-    fn new(seed: u64, servers: usize, trace: bool) -> Self {
-        let mut world = World::new(seed, Rules::ALL, Plan::script(servers), trace);
+    fn new(seed: u64, words: &str, trace: bool) -> Self {
+        let (servers, strict_reads) = match words.split_once(' ') {
+            Some((servers, "strict")) => (servers, true),
+            _ => (words, false),
+        };
+        let servers = servers.parse().expect("a number");
+        let plan = Plan { strict_reads, ..Plan::script(servers) };
+        let mut world = World::new(seed, Rules::ALL, plan, trace);
         world.recover();
         let leader = world.leader_place().expect("a whole cluster has a leader");
         let mut names = BTreeMap::from([("C".to_string(), 0), ("L".to_string(), leader)]);
@@ -73,7 +86,23 @@ impl Script {
             ["wipe", who] => self.world.wipe(self.place(who)),
             ["cut", from, to] => self.world.cut(self.place(from), self.place(to)),
             ["isolate", who] => self.world.isolate(self.place(who)),
-            ["heal"] => self.world.mend(),
+            ["split", ref side @ ..] => {
+                let side: Vec<Address> = side.iter().map(|who| self.place(who)).collect();
+                self.world.split(&side);
+            }
+            ["full", who] => self.world.fill_disk(self.place(who)),
+            ["slow", who] => self.world.slow_disk(self.place(who)),
+            ["flip", who] => self.world.flip_in_log(self.place(who)),
+            ["replay", who] => self.world.replay(self.place(who)),
+            ["rate", who, rate] => self.world.set_rate(self.place(who), rate.parse().expect("thousandths")),
+            ["load", writes] => self.world.load(writes.parse().expect("a number")),
+            ["idle"] => self.world.wait_for_clients(),
+            ["shorten"] => self.world.shorten(),
+            ["snapshots", "0"] => assert_eq!(self.world.snapshots(), 0, "snapshots"),
+            ["snapshots", least] => {
+                assert!(self.world.snapshots() >= least.parse().expect("a number"), "snapshots");
+            }
+            ["heal" | "room"] => self.world.mend(),
             ["whole"] => self.world.recover(),
             ["leads", "not", who] => assert!(!self.world.serves(self.place(who)), "{who} leads"),
             ["leads", who] => assert!(self.world.serves(self.place(who)), "{who} does not lead"),
@@ -144,7 +173,7 @@ fn run(name: &str, text: &str) {
                 println!(">>> {line}");
             }
             if let Some(servers) = line.strip_prefix("servers ") {
-                script = Some(Script::new(seed, servers.parse().expect("a number"), trace));
+                script = Some(Script::new(seed, servers, trace));
                 continue;
             }
             let script = script.as_mut().expect("a script begins with its servers");
@@ -181,4 +210,23 @@ scripts! {
     incr_through_a_survivor
     too_few_members
     cas_across_a_failover
+    learner_joins_under_load
+    learner_catches_up_from_its_log
+    learner_catches_up_by_snapshot
+    two_leaders_in_the_eyes_of_clients
+    coordinator_unreachable
+    full_restart_with_one_missing
+    leader_restarts_within_its_lease
+    follower_restarts_within_its_lease
+    disk_full_at_a_follower
+    disk_full_at_the_leader
+    torn_tail
+    corruption_below_the_watermark
+    slow_follower_and_backpressure
+    split_two_and_two
+    old_packets_come_twice
+    clocks_drift
+    read_at_a_follower_during_a_shrink
+    strict_read
+    coordinator_pauses_through_an_election
 }

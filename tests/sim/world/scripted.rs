@@ -1,12 +1,16 @@
 //! What a script can do to a world and see of it.
 
+use ringstore::log::layout::file;
 use ringstore::time::Duration;
 
 use super::{Event, World};
-use crate::host::OpId;
+use crate::disk::Latency;
+use crate::host::{File, OpId};
 use crate::linear::Op;
 use crate::network::Address;
+use crate::recovery;
 use crate::request::{Key, key_bytes};
+use crate::time::Clock;
 
 impl World {
     pub fn run_for(&mut self, time: Duration) {
@@ -21,6 +25,10 @@ impl World {
 
     pub fn pause_for(&mut self, place: Address, time: Duration) {
         let until = self.now.after(time);
+        if place == 0 {
+            self.coordinator.inbox.pause(until);
+            return self.schedule(time, Event::Resume(0));
+        }
         self.server(place).inbox.pause(until);
         self.schedule(time, Event::Resume(place));
     }
@@ -71,5 +79,60 @@ impl World {
     /// The end of a script: everything is compared.
     pub fn end_script(&mut self) {
         self.finish();
+    }
+
+    pub fn split(&mut self, side: &[Address]) {
+        let others: Vec<Address> = (0..=self.plan.servers).filter(|other| !side.contains(other)).collect();
+        self.network.partition(side, &others);
+    }
+
+    pub fn fill_disk(&mut self, place: Address) {
+        self.server(place).disk.leave_room(0);
+    }
+
+    pub fn slow_disk(&mut self, place: Address) {
+        let sync = (Duration::from_millis(20), Duration::from_millis(40));
+        self.server(place).disk.set_latency(Latency { sync, ..Latency::CALM });
+    }
+
+    pub fn flip_in_log(&mut self, place: Address) {
+        let host = self.server(place);
+        let end = recovery::watermark(host.disk.durable(&File::Log));
+        host.disk.flip(&File::Log, file::BYTES..end).expect("a log with something in it");
+    }
+
+    pub fn replay(&mut self, place: Address) {
+        self.network.replay_all(self.now, place);
+    }
+
+    pub fn set_rate(&mut self, place: Address, rate: u64) {
+        let now = self.now;
+        let host = self.server(place);
+        host.clock = Clock::new(now, host.clock.read(now), rate);
+    }
+
+    /// So many writes of a key of their own at random servers, without waiting.
+    pub fn load(&mut self, writes: u64) {
+        for write in 0..writes {
+            let place = 1 + self.dice.below(self.plan.servers);
+            self.ask_once(place, 3, Op::Set(format!("load{write}").into_bytes()));
+        }
+    }
+
+    pub fn wait_for_clients(&mut self) {
+        let bound = self.now.after(super::finish::RECOVERY);
+        while !self.clients_are_idle() {
+            assert!(self.now < bound, "clients wait for ever");
+            self.run_for(Duration::from_millis(10));
+        }
+    }
+
+    pub fn shorten(&mut self) {
+        self.servers.iter_mut().for_each(|host| host.shorten = true);
+    }
+
+    /// Installed so far.
+    pub const fn snapshots(&self) -> u64 {
+        self.figures.snapshots
     }
 }
