@@ -109,6 +109,10 @@ pub struct Host {
     pub crash_after: Option<u64>,
     /// The log is shortened at the next tick.
     pub shorten: bool,
+    /// Its clock when it last did something.
+    pub(crate) last_turn: Time,
+    /// The clock as a thread had taken it that was stopped then and goes on now with all that has come meanwhile.
+    pub(crate) turn_clock: Option<Time>,
 }
 
 /// Arrivals that a paused server's socket holds.
@@ -128,6 +132,8 @@ impl Host {
             names: vec![NodeId(place as u64)],
             crash_after: None,
             shorten: false,
+            last_turn: Time(0),
+            turn_clock: None,
         }
     }
 

@@ -305,6 +305,7 @@ impl World {
         if host.inbox.paused_until().is_none_or(|until| until > now) {
             return;
         }
+        host.turn_clock = Some(host.last_turn);
         let (life, waiting) = (host.life, host.inbox.resume());
         self.figures.queued += waiting.len() as u64;
         self.say(place, || format!("goes on, {} arrivals wait", waiting.len()));
@@ -313,6 +314,7 @@ impl World {
                 self.arrive(place, arrival);
             }
         }
+        self.server(place).turn_clock = None;
     }
 
     /// Carries out what a server does that concerns others.

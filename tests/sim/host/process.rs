@@ -212,6 +212,7 @@ impl Host {
     /// Something came.
     pub fn arrive(&mut self, now: Time, arrival: Arrival, shared: &mut Shared) -> Vec<Out> {
         let mut outs = Vec::new();
+        self.last_turn = self.turn_clock.unwrap_or_else(|| self.clock.read(now));
         match arrival {
             Arrival::Message(message) => self.input(now, Input::Received { message }, &mut outs, shared),
             Arrival::Lifeline { node, incarnation, ended } => {
@@ -260,6 +261,7 @@ impl Host {
     /// Gives the machine an input and does what it says, and what comes of that.
     pub(super) fn input(&mut self, now: Time, input: Input, outs: &mut Vec<Out>, shared: &mut Shared) {
         let local = self.clock.read(now);
+        self.last_turn = local;
         let Some(process) = &mut self.process else { return };
         process.inputs.push_back(input);
         while let Some(process) = &mut self.process {

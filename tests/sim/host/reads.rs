@@ -51,6 +51,7 @@ impl Host {
     /// The read goes on, if it is still there and does not wait for something.
     pub fn read_step(&mut self, now: Time, ticket: u64, outs: &mut Vec<Out>, shared: &mut Shared) {
         let local = self.clock.read(now);
+        let taken = self.turn_clock.unwrap_or(local);
         let Some(process) = &mut self.process else { return };
         let Some(read) = process.reads.get_mut(&ticket).filter(|read| read.state == State::Steps) else { return };
         let order = read_order(shared.rules);
@@ -78,6 +79,8 @@ impl Host {
             // in strict mode the deadline came with the permission
             ReadStep::Deadline if shared.strict_reads => {}
             ReadStep::Deadline => read.deadline = process.machine.read_deadline().unwrap_or(Time(0)),
+            // a clock that is read first is the turn's, from before the read came if the thread was stopped between
+            ReadStep::Clock if read.step == 0 => read.clock = taken,
             ReadStep::Clock => read.clock = local,
         }
         read.step += 1;

@@ -269,7 +269,15 @@ impl World {
         // also one that is decided and not durable yet: it may leave one server alone
         let Some(configuration) = self.coordinator.newest() else { return };
         let members = configuration.members.len();
-        if self.damaged || members < 2 || self.place_of(configuration.leader) == Some(place) {
+        // nor while another leader may be about to be chosen, for what it was before
+        let serves = |host: &crate::host::Host| {
+            host.process.as_ref().is_some_and(|p| p.node == configuration.leader && p.is_serving())
+        };
+        if !self.servers.iter().any(serves)
+            || self.damaged
+            || members < 2
+            || self.place_of(configuration.leader) == Some(place)
+        {
             return;
         }
         self.damaged = true;
