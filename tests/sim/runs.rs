@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn who_cannot_catch_up_by_log_gets_a_snapshot() {
         let mut figures = Figures::default();
-        for seed in seeds(0..80) {
+        for seed in seeds(0..160) {
             let mut plan = Plan::draw(seed);
             let more = [Fault::Shorten, Fault::Wipe, Fault::Kill, Fault::PowerLoss, Fault::Isolate];
             plan.faults.extend(more);
