@@ -195,10 +195,18 @@ impl<M: Cargo> Network<M> {
         self.cuts.remove(&(from, to));
     }
 
-    /// Ends all cuts and clogs.
-    pub fn heal(&mut self) {
+    /// Ends all cuts and clogs; what a clog held back is let go.
+    pub fn heal(&mut self, now: Time) {
         self.cuts.clear();
-        self.clogs.clear();
+        let clogs = std::mem::take(&mut self.clogs);
+        let held = |at: Time, packet: &Packet<M>| at > now && clogs.contains_key(&(packet.from, packet.to));
+        let held: Vec<(Time, u64)> =
+            self.datagrams.iter().filter(|((at, _), packet)| held(*at, packet)).map(|(&key, _)| key).collect();
+        self.newest.retain(|link, _| !clogs.contains_key(link));
+        for key in held {
+            let packet = self.datagrams.remove(&key).expect("it was just there");
+            self.enqueue(now, packet);
+        }
     }
 
     pub fn is_cut(&self, from: Address, to: Address) -> bool {

@@ -143,7 +143,7 @@ fn a_partition_splits_the_coordinator_and_two_servers_from_two_others() {
     let arrived = arrivals(&mut network, later(100));
     assert_eq!(arrived.len(), 6 + 2);
     assert!(arrived.iter().all(|(_, p)| one.contains(&p.from) == one.contains(&p.to)));
-    network.heal();
+    network.heal(later(200));
     network.send(later(200), 0, 4, 1);
     assert_eq!(messages(&mut network, later(300)), [1]);
 }
@@ -179,7 +179,7 @@ fn a_stream_across_a_cut_waits_for_its_end() {
     network.send_stream(START, 1, 2, 2);
     assert_eq!(network.next(), None, "nothing arrives while the link is cut");
     assert_eq!(network.take(later(500)), None);
-    network.heal();
+    network.heal(later(500));
     assert_eq!(messages(&mut network, later(1000)), [1, 2]);
 }
 

@@ -295,7 +295,7 @@ impl World {
 
     /// The network is whole again and disks have room, for now.
     pub fn mend(&mut self) {
-        self.network.heal();
+        self.network.heal(self.now);
         for host in &mut self.servers {
             host.disk.leave_room(u64::MAX);
         }

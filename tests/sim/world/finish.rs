@@ -136,10 +136,12 @@ impl World {
         }
     }
 
-    /// A client asks, and must be answered.
+    /// A client asks, and must be answered: within the bound of a recovery, because a failure of a disk that was due may come
+    /// only now.
     pub(super) fn must_answer(&mut self, place: usize, key: Key, op: &Op) -> Outcome {
         let client = self.new_client(place);
-        for _ in 0..50 {
+        let bound = self.now.after(RECOVERY);
+        while self.now < bound {
             let asked = self.ask(client, place, key, op.clone());
             self.wait(Duration::from_millis(100), |world| {
                 *world.outcome_of(asked) != Outcome::Unknown || world.is_refused(asked)

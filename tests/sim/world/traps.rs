@@ -214,7 +214,7 @@ impl World {
         match stage {
             Stage::Cut(side) => self.cut_off(&side),
             Stage::IsolateOnly(place) => {
-                self.network.heal();
+                self.network.heal(self.now);
                 self.cut_off(&[place]);
             }
             Stage::PowerCycle(place, within) => {
