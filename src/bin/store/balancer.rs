@@ -13,8 +13,9 @@ use ringstore::transport::ClusterKey;
 use crate::options::Usage;
 
 pub const HELP: &str = "\
-Servers (store addsrv --lb HOST:PORT) register here; clients ask for them over TCP with get-servers, or config get cluster
-as memcached clients for managed clouds do. Its record is in --data-dir; while it is down, gets and sets go on.
+Servers register here in datagrams; store addsrv of this version does not do so yet and stands alone. Clients ask for the
+servers over TCP with get-servers, or config get cluster as memcached clients for managed clouds do. Its record is in
+--data-dir; while it is down, gets and sets go on.
 
 Exit status: 0 stopped as asked, 64 a wrong command line, 65 a damaged record, 69 the address is in use, 71 refused by the
 operating system, 73 the directory cannot be made, 74 a failed disk, 75 the directory is in use.";

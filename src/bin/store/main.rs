@@ -37,7 +37,8 @@ enum Command {
     #[command(after_help = ADDSRV_HELP)]
     Addsrv(Box<ServerArgs>),
     /// Run the load balancer of a cluster
-    #[command(after_help = balancer::HELP)]
+    // to be shown when servers can join
+    #[command(after_help = balancer::HELP, hide = true)]
     Addlb(balancer::BalancerArgs),
     /// Read a server's log
     #[command(after_help = log_tools::LOG_HELP, subcommand_required = true, arg_required_else_help = true)]
@@ -71,7 +72,6 @@ Under the name memcached (ln -s store memcached) the program takes memcached's c
   store addsrv                     a server on 127.0.0.1:11211, its log in ./ringstore.data
   store addsrv --no-log -m 4096    a cache of 4 GB
   store addsrv --help              every option
-  store addlb                      the load balancer of a cluster, on 127.0.0.1:11200
   store log dump DIR               every set that the log in DIR holds
   store log verify DIR             check that log";
 

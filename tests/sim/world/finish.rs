@@ -65,7 +65,8 @@ impl World {
         let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
             return false;
         };
-        let process_of = |node| self.servers.iter().filter_map(|host| host.process.as_ref()).find(|one| one.node == node);
+        let process_of =
+            |node| self.servers.iter().filter_map(|host| host.process.as_ref()).find(|one| one.node == node);
         configuration.nodes().all(|node| process_of(node).is_some_and(|one| one.is_damaged() && !one.is_serving()))
     }
 
