@@ -201,7 +201,7 @@ pub enum Effect {
         cut: u64,
     },
     /// Drop everything from here on, prepared entries and their locks too. What is below and still being written is said
-    /// to be persisted with the new `cut`.
+    /// to be persisted with the new `cut`. May lie behind what is written while the disk is full: what was refused is not there.
     Truncate {
         /// Where the log stands then.
         to: Mark,

@@ -295,7 +295,8 @@ impl Replica {
             return;
         }
         let newest = self.server.adopting.as_ref().map_or(self.server.epoch(), |adopting| adopting.epoch);
-        if configuration.epoch < newest && header.source != COORDINATOR {
+        // with what is durable here and newer than that: two that are adopting the same would tell each other for ever
+        if configuration.epoch < self.server.epoch() && header.source != COORDINATOR {
             return self.server.announce(header.source, effects);
         }
         // one at a time: what comes meanwhile comes again

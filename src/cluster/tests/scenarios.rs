@@ -356,3 +356,63 @@ fn restarted_takes_over_early(rules: Rules) -> bool {
 fn a_restarted_follower_keeps_the_promise_that_it_does_not_remember() {
     assert!(!restarted_takes_over_early(Rules::ALL));
 }
+
+#[test]
+fn two_that_adopt_the_same_do_not_tell_each_other_for_ever() {
+    let boot = Boot {
+        record: NodeRecord::new(NodeId(1)),
+        contact: "10.0.0.1".into(),
+        history: Vec::new(),
+        end: Mark::default(),
+        last_time: Time(0),
+        applied: Mark::default(),
+        consistent: Mark::default(),
+        doubt: Doubt::None,
+        timing: Timing::default(),
+        strict_reads: false,
+        rules: Rules::ALL,
+    };
+    let mut effects = Vec::new();
+    let mut replica = Replica::start(Time(STEP), boot, &mut effects);
+    let mut answers = |input: Input| {
+        effects.clear();
+        replica.step(Time(STEP), input, &mut effects);
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { message } if message.header.destination == NodeId(2) => match &message.body {
+                Body::Announce(configuration) => Some(configuration.epoch.0),
+                _ => None,
+            },
+            _ => None,
+        });
+        told.collect::<Vec<u64>>()
+    };
+    let announced = |epoch: u64| {
+        let member = |node: u64| Member { node: NodeId(node), contact: format!("10.0.0.{node}") };
+        let configuration = Configuration {
+            cluster: CLUSTER,
+            epoch: Epoch(epoch),
+            leader: NodeId(2),
+            leader_incarnation: Incarnation(1),
+            members: [1, 2].map(member).to_vec(),
+            min_insync: 1,
+            forced: Epoch(0),
+        };
+        let header = Header {
+            cluster: CLUSTER,
+            epoch: Epoch(epoch),
+            source: NodeId(2),
+            source_incarnation: Incarnation(1),
+            destination: NodeId(1),
+            destination_incarnation: Incarnation(0),
+        };
+        Input::Received { message: Message { header, body: Body::Announce(configuration) } }
+    };
+    answers(Input::RecordPersisted { epoch: Epoch(0) });
+    answers(announced(3));
+    answers(Input::RecordPersisted { epoch: Epoch(3) });
+    answers(announced(4));
+    assert_eq!(answers(announced(3)), [], "as new as what is durable here: the other is adopting the next one too");
+    assert_eq!(answers(announced(2)), [3]);
+    answers(Input::RecordPersisted { epoch: Epoch(4) });
+    assert_eq!(answers(announced(3)), [4]);
+}

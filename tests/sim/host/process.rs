@@ -509,7 +509,8 @@ impl Host {
             }
             (Work::Append { frame, .. }, Ok(())) => process.written = frame.end(),
             (Work::Truncate { to }, Ok(())) => {
-                process.written = to.position;
+                // what the disk had no room for was never there
+                process.written = process.written.min(to.position);
                 process.durable = process.durable.min(to.position);
             }
             (Work::Sync { upto, cut }, Ok(())) => {
