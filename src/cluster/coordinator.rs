@@ -162,8 +162,16 @@ impl Coordinator {
         self.record.as_ref().map_or(Epoch(0), |record| record.epoch)
     }
 
+    /// The newest incarnation of `node` that is known, 0 when none is. Who has started anew knows the leader's from its record,
+    /// and may hear an old message of an older one first.
+    fn incarnation_of(&self, node: NodeId) -> Incarnation {
+        let registered = self.servers.get(&node).map_or(Incarnation(0), |known| known.incarnation);
+        let leads = self.record.as_ref().filter(|record| record.leader == node);
+        registered.max(leads.map_or(Incarnation(0), |record| record.leader_incarnation))
+    }
+
     fn send(&self, destination: NodeId, body: Body, effects: &mut Vec<CoordinatorEffect>) {
-        let destination_incarnation = self.servers.get(&destination).map_or(Incarnation(0), |known| known.incarnation);
+        let destination_incarnation = self.incarnation_of(destination);
         let header = Header {
             cluster: self.cluster(),
             epoch: self.epoch(),
@@ -193,7 +201,7 @@ impl Coordinator {
             effects.push(CoordinatorEffect::RefusedServer { node: from, ours, theirs });
             return self.send(from, Body::Refused { yours: theirs }, effects);
         }
-        if self.servers.get(&from).is_some_and(|known| header.source_incarnation < known.incarnation) {
+        if header.source_incarnation < self.incarnation_of(from) {
             return;
         }
         if header.epoch > self.epoch() && self.rules.hold(Rule::R2) {
