@@ -177,6 +177,11 @@ impl Replica {
         let server = &mut self.server;
         let to_other = header.destination_incarnation.0 != 0 && header.destination_incarnation != server.incarnation;
         if header.destination != server.node || to_other {
+            // a coordinator that knows an older incarnation may wait for it for ever: this one may follow and say nothing to it
+            let older = header.destination_incarnation < server.incarnation && header.destination == server.node;
+            if to_other && older && header.source == COORDINATOR && !matches!(self.role, Role::Starting) {
+                server.register(effects);
+            }
             return;
         }
         if let Body::Refused { .. } = body {

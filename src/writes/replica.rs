@@ -299,10 +299,13 @@ impl Writes {
         (replica.changed, replica.flushed) = (replica.changed.min(to.index), replica.flushed.min(to.index));
         replica.held.clear();
         replica.durable = replica.durable.min(to.position);
-        if prepared.is_empty() {
-            unlock(&locks, store);
-        } else if !locks.is_empty() {
+        // those of an earlier cut wait for no more than is left now
+        replica.orphans.iter_mut().for_each(|orphans| orphans.below = orphans.below.min(to.index));
+        if !locks.is_empty() {
             replica.orphans.push(Orphans { below: to.index, locks });
+        }
+        if prepared.is_empty() {
+            replica.orphans.drain(..).for_each(|orphans| unlock(&orphans.locks, store));
         }
         self.check_invariants();
     }

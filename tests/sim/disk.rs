@@ -212,6 +212,11 @@ impl<F: Ord + Clone> Disk<F> {
         self.broken = Some(sync);
     }
 
+    /// What was to fail does not.
+    pub const fn fail_no_more(&mut self) {
+        self.broken = None;
+    }
+
     fn used(&self) -> u64 {
         self.files.values().map(|file| file.seen.len() as u64).sum()
     }

@@ -313,6 +313,7 @@ impl World {
         self.coordinator.crash_after = None;
         for host in &mut self.servers {
             host.disk.set_latency(Latency::CALM);
+            host.disk.fail_no_more();
             host.crash_after = None;
         }
         self.start_coordinator();

@@ -59,15 +59,17 @@ impl World {
         self.say(0, || "*** all servers are members again".into());
     }
 
-    /// Whether the log of every member was damaged, so that none may lead and an operator has to decide (D1, D3): it was
-    /// damaged at one server while another was still a member, and that one was left out by a change that was under way.
+    /// Whether the log of every member was damaged or wiped, so that none may lead and an operator has to decide (D1, D3): that
+    /// happened at one server while another was still a member, and that one was left out by a change that was under way.
     pub fn is_beyond_repair(&self) -> bool {
         let Some(configuration) = self.coordinator.machine.as_ref().and_then(|machine| machine.configuration()) else {
             return false;
         };
-        let process_of =
-            |node| self.servers.iter().filter_map(|host| host.process.as_ref()).find(|one| one.node == node);
-        configuration.nodes().all(|node| process_of(node).is_some_and(|one| one.is_damaged() && !one.is_serving()))
+        // a wiped disk makes another server of its machine
+        let process_of = |node| self.servers.iter().find(|host| host.names.contains(&node))?.process.as_ref();
+        let is_lost =
+            |node| process_of(node).is_some_and(|one| one.node != node || (one.is_damaged() && !one.is_serving()));
+        configuration.nodes().all(is_lost)
     }
 
     /// Whether all are members and serve, but perhaps one.
@@ -137,8 +139,7 @@ impl World {
         }
     }
 
-    /// A client asks, and must be answered: within the bound of a recovery, because a failure of a disk that was due may come
-    /// only now.
+    /// A client asks, and must be answered: within the bound of a recovery, because a pause may end only now.
     pub(super) fn must_answer(&mut self, place: usize, key: Key, op: &Op) -> Outcome {
         let client = self.new_client(place);
         let bound = self.now.after(RECOVERY);
@@ -168,7 +169,8 @@ impl World {
 
     /// All members hold the same, and all that is committed.
     fn compare_stores(&mut self) {
-        self.wait(Duration::from_millis(500), |world| {
+        // who was told to stop may be starting again
+        self.wait(RECOVERY, |world| {
             let end = world.shared.checks.committed_end();
             world.servers.iter().all(|host| host.process.as_ref().is_some_and(|p| p.applied().position == end))
         });
