@@ -416,3 +416,50 @@ fn two_that_adopt_the_same_do_not_tell_each_other_for_ever() {
     answers(Input::RecordPersisted { epoch: Epoch(4) });
     assert_eq!(answers(announced(3)), [4]);
 }
+
+/// A coordinator that starts anew may hear an old message of its leader's before anything else.
+#[test]
+fn a_coordinator_that_starts_anew_finds_its_leader_whatever_it_hears_first() {
+    let mut world = World::of(1, Rules::ALL);
+    let old = world.replica(1).incarnation();
+    world.kill(1, true);
+    world.start(1);
+    world.run(1000);
+    assert_eq!((world.leader(), world.epoch()), (1, 2), "it leads again, as a later incarnation");
+    let header = Header {
+        cluster: CLUSTER,
+        epoch: Epoch(1),
+        source: NodeId(1),
+        source_incarnation: old,
+        destination: COORDINATOR,
+        destination_incarnation: Incarnation(0),
+    };
+    let (contact, end) = ("10.0.0.1".into(), Mark::default());
+    let body = Body::Register { contact, end, doubtful: false };
+    world.start_coordinator();
+    world.tell_coordinator(CoordinatorInput::Received { message: Message { header, body } });
+    world.start(2);
+    world.run(1500);
+    assert_eq!(world.members(), [1, 2], "the leader has heard of the newcomer");
+}
+
+/// The coordinator decided and died; meanwhile its candidate started anew and follows the leader before.
+#[test]
+fn a_coordinator_whose_candidate_has_started_anew_is_told_so() {
+    let mut world = World::of(2, Rules::ALL);
+    assert_eq!(world.leader(), 1);
+    let mut decided = world.coordinator_record.clone().expect("a cluster was founded");
+    (decided.leader, decided.leader_incarnation) = (NodeId(2), world.replica(2).incarnation());
+    decided.epoch.0 += 1;
+    decided.members.retain(|member| member.node == NodeId(2));
+    world.coordinator = None;
+    world.kill(2, false);
+    world.start(2);
+    world.run(300);
+    assert_eq!(world.replica(2).role(), "follower", "in peace, of the leader that the coordinator has left out");
+    world.coordinator_record = Some(decided);
+    world.start_coordinator();
+    world.run(4000);
+    assert_eq!((world.leader(), world.members()), (2, vec![1, 2]));
+    assert!(world.replica(2).is_serving());
+}

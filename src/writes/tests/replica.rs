@@ -398,3 +398,20 @@ fn what_no_server_sends_is_answered_and_local_commands_stay() {
     let _ = follower.forward(7, &set("key", b"value"));
     assert_eq!(follower.writes.clients().map(|origin| origin.conn.0).collect::<Vec<_>>(), [7]);
 }
+
+#[test]
+fn what_is_cut_in_two_steps_leaves_no_lock_behind() {
+    let (mut leader, mut follower) = pair();
+    for (op, key) in (1..).zip(["a", "b", "c"]) {
+        leader.ask_here(NOW, op, &set(key, b"value"), &mut Asked::new());
+        leader.end_turn();
+    }
+    for frame in &leader.log[1..] {
+        follower.append(frame, true);
+    }
+    let is_locked = |follower: &Node, key: &[u8]| follower.reader.is_locked(follower.reader.hash(key));
+    follower.writes.truncate(leader.log[2].mark(), &mut Vec::new());
+    assert!([&b"a"[..], b"b", b"c"].iter().all(|key| is_locked(&follower, key)), "what is below may be about c too");
+    follower.writes.truncate(leader.log[0].mark(), &mut Vec::new());
+    assert!(![&b"a"[..], b"b", b"c"].iter().any(|key| is_locked(&follower, key)));
+}
