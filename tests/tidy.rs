@@ -13,6 +13,8 @@ const PURE: &[&str] = &[
     "src/log",
     "src/cluster",
     "src/keystore",
+    "src/transport",
+    "src/lifeline.rs",
     "src/conn.rs",
     "src/shard",
     "src/writes",

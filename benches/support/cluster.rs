@@ -6,9 +6,7 @@ use std::hint::black_box;
 
 use ringstore::cluster::codec::{decode, encode};
 use ringstore::cluster::configuration::{Epoch, LogId, LogIndex, NodeId, Position};
-use ringstore::cluster::{
-    Boot, Configuration, Doubt, Effect, Input, Mark, Member, Message, NodeRecord, Replica, Rules, Timing,
-};
+use ringstore::cluster::{Boot, Configuration, Effect, Input, Mark, Member, Message, NodeRecord, Replica};
 use ringstore::log::{Entry, FrameBuilder, FrameStart, Incarnation};
 use ringstore::time::{Duration, Expiry, Time};
 
@@ -57,19 +55,7 @@ impl Cluster {
         for node in 1..=SERVERS {
             let mut record = NodeRecord::new(NodeId(node));
             record.configuration = Some(configuration.clone());
-            let boot = Boot {
-                record,
-                contact: String::new(),
-                history: Vec::new(),
-                end: Mark::default(),
-                last_time: Time(0),
-                applied: Mark::default(),
-                consistent: Mark::default(),
-                doubt: Doubt::None,
-                timing: Timing::default(),
-                strict_reads: false,
-                rules: Rules::ALL,
-            };
+            let boot = Boot::empty(record, String::new());
             cluster.replicas.push(Replica::start(cluster.now, boot, &mut Vec::new()));
         }
         for at in (0..SERVERS as usize).rev() {

@@ -39,6 +39,17 @@ pub struct Boot {
     pub rules: Rules,
 }
 
+impl Boot {
+    /// Of a server that has no log and no data, at the usual times.
+    #[must_use]
+    pub fn empty(record: NodeRecord, contact: String) -> Self {
+        let (end, applied, consistent) = <(Mark, Mark, Mark)>::default();
+        let (history, last_time, doubt) = (Vec::new(), Time(0), Doubt::None);
+        let (timing, strict_reads, rules) = (Timing::default(), false, Rules::ALL);
+        Self { record, contact, history, end, last_time, applied, consistent, doubt, timing, strict_reads, rules }
+    }
+}
+
 /// What makes a snapshot more than its items: the stream begins with where its log goes on and ends with where it is exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {

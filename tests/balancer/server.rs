@@ -7,9 +7,7 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringstore::cluster::{Body, Message};
-use ringstore::cluster::{
-    Boot, COORDINATOR, Configuration, Doubt, Effect, Input, Mark, NodeRecord, Replica, Report, Rules, Timing, codec,
-};
+use ringstore::cluster::{Boot, COORDINATOR, Configuration, Effect, Input, NodeRecord, Replica, Report, codec};
 use ringstore::config;
 use ringstore::contact::Contact;
 use ringstore::lifeline::Hello;
@@ -54,19 +52,7 @@ impl Server {
         let endpoint = Endpoint::new(identity, config::DATAGRAM_BYTES_LOOPBACK);
         let mut record = NodeRecord::new(NodeId(node));
         record.incarnation = Incarnation(incarnation - 1);
-        let boot = Boot {
-            record,
-            contact: contact.to_string(),
-            history: Vec::new(),
-            end: Mark::default(),
-            last_time: Time(0),
-            applied: Mark::default(),
-            consistent: Mark::default(),
-            doubt: Doubt::None,
-            timing: Timing::default(),
-            strict_reads: false,
-            rules: Rules::ALL,
-        };
+        let boot = Boot::empty(record, contact.to_string());
         let mut effects = Vec::new();
         let machine = Replica::start(now(), boot, &mut effects);
         let (ticked, received, heartbeats, refused) = (Instant::now(), 0, 0, false);

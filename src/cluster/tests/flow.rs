@@ -80,19 +80,7 @@ impl Path {
         for node in 1..=3 {
             let mut record = NodeRecord::new(NodeId(node));
             record.configuration = Some(configuration.clone());
-            let boot = Boot {
-                record,
-                contact: String::new(),
-                history: Vec::new(),
-                end: Mark::default(),
-                last_time: Time(0),
-                consistent: Mark::default(),
-                applied: Mark::default(),
-                doubt: Doubt::None,
-                timing: Timing::default(),
-                strict_reads: false,
-                rules: Rules::ALL,
-            };
+            let boot = Boot::empty(record, String::new());
             path.replicas.push(Replica::start(path.now(), boot, &mut Vec::new()));
         }
         for at in (0..3).rev() {

@@ -359,19 +359,7 @@ fn a_restarted_follower_keeps_the_promise_that_it_does_not_remember() {
 
 #[test]
 fn two_that_adopt_the_same_do_not_tell_each_other_for_ever() {
-    let boot = Boot {
-        record: NodeRecord::new(NodeId(1)),
-        contact: "10.0.0.1".into(),
-        history: Vec::new(),
-        end: Mark::default(),
-        last_time: Time(0),
-        applied: Mark::default(),
-        consistent: Mark::default(),
-        doubt: Doubt::None,
-        timing: Timing::default(),
-        strict_reads: false,
-        rules: Rules::ALL,
-    };
+    let boot = Boot::empty(NodeRecord::new(NodeId(1)), "10.0.0.1".into());
     let mut effects = Vec::new();
     let mut replica = Replica::start(Time(STEP), boot, &mut effects);
     let mut answers = |input: Input| {
