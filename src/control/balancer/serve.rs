@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdSocket};
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use memchr::memchr;
@@ -44,6 +46,8 @@ const STATS_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 const STATS_PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
 /// More than any server's `stats`.
 const STATS_BYTES_MAX: usize = 64 << 10;
+/// How long an address that is in use may still be a dead predecessor's.
+const PREDECESSOR_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Datagrams are received into so many bytes: the largest there are.
 const DATAGRAM_ROOM: usize = 65_536;
 
@@ -100,12 +104,23 @@ pub fn run(config: &BalancerConfig, ready: impl FnOnce(SocketAddr)) -> Result<()
     })
 }
 
-/// TCP and UDP at the same port.
+/// TCP and UDP at the same port. The ring of a load balancer that was killed just now may hold its sockets for some
+/// milliseconds after its process is gone.
 fn listen(address: SocketAddr) -> Result<(StdListener, StdSocket), BalancerError> {
-    let failed = |error| BalancerError::Listen { address, error };
-    let listener = StdListener::bind(address).map_err(failed)?;
-    let same = listener.local_addr().map_err(failed)?;
-    let socket = StdSocket::bind(same).map_err(failed)?;
+    let until = Instant::now() + PREDECESSOR_PATIENCE;
+    loop {
+        match bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(LIFELINE_PAUSE);
+            }
+            bound => return bound.map_err(|error| BalancerError::Listen { address, error }),
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(StdListener, StdSocket)> {
+    let listener = StdListener::bind(address)?;
+    let socket = StdSocket::bind(listener.local_addr()?)?;
     Ok((listener, socket))
 }
 
