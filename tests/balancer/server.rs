@@ -38,10 +38,8 @@ fn now() -> Time {
 impl Server {
     /// Starts a server of that name; `key` is the cluster's.
     pub fn start(node: u64, incarnation: u64, balancer: SocketAddr, key: Option<&[u8]>) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        socket.set_nonblocking(true).expect("a socket");
+        let (listener, socket) = bind();
         let servers = socket.local_addr().expect("it is bound");
-        let listener = TcpListener::bind(servers).expect("the same port is free for TCP");
         let clients = SocketAddr::from((Ipv4Addr::LOCALHOST, 10_000 + node as u16));
         let contact = Contact { clients, servers };
         let lifelines = Arc::default();
@@ -189,6 +187,18 @@ impl Server {
             for datagram in train.datagrams().filter(|_| address.is_some()) {
                 self.socket.send_to(datagram, address.expect("it was looked at")).expect("loopback takes it");
             }
+        }
+    }
+}
+
+/// TCP and UDP at the same port: what is free for one may be taken for the other.
+fn bind() -> (TcpListener, UdpSocket) {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        if let Ok(socket) = UdpSocket::bind(address) {
+            socket.set_nonblocking(true).expect("a socket");
+            return (listener, socket);
         }
     }
 }
