@@ -95,17 +95,16 @@ impl Endpoint {
         if header.sealed != key.is_some() {
             return Err(Refusal::Forged);
         }
-        let fresh = || Guard::new(key.as_ref(), header.source, header.session, node);
         if !self.links.contains_key(&header.source) {
             // a stranger takes no room before it has proven that it has the key
-            let guard = fresh();
+            let guard = Guard::new(key.as_ref(), header.source, header.session, node);
             guard.open(header.number, &mut datagram.to_vec()).ok_or(Refusal::Forged)?;
             self.link(header.source)?;
         }
-        let key = self.identity.key.clone();
-        let fresh = || Guard::new(key.as_ref(), header.source, header.session, node);
-        let link = self.links.get_mut(&header.source).expect("it was made");
-        link.receive(now, header, datagram, fresh, &mut self.counts, deliver)?;
+        let Self { identity, links, counts, .. } = self;
+        let fresh = || Guard::new(identity.key.as_ref(), header.source, header.session, identity.node);
+        let link = links.get_mut(&header.source).expect("it was made");
+        link.receive(now, header, datagram, fresh, counts, deliver)?;
         Ok(header.source)
     }
 
