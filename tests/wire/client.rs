@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memchr::memmem;
 
@@ -287,6 +287,20 @@ impl Client {
         let stats = self.stats("");
         let found = stats.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("`stats` names {name}"));
         found.1.parse().expect("a number")
+    }
+
+    /// Waits, for a bounded time, until a value of `stats` is no more than that.
+    #[track_caller]
+    pub fn until_at_most(&mut self, name: &str, bound: u64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let value = self.stat(name);
+            if value <= bound {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is {value} and should come down to {bound}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn unclaimed(&self) -> &[u8] {
