@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::time::Duration;
+use crate::transport::ClusterKey;
 
 /// Longest key in bytes (memcached's KEY_MAX_LENGTH).
 pub const KEY_BYTES_MAX: usize = 250;
@@ -234,7 +235,22 @@ pub enum Fsync {
     Never,
 }
 
-/// What a stand-alone server does, as its command line said. Options that memcached has and that change nothing here
+/// A server's place in a cluster, as its command line said.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// `--lb`: the load balancer.
+    pub balancer: std::net::SocketAddr,
+    /// `--advertise`: where others reach this server, when it is not where it listens.
+    pub advertise: Option<std::net::IpAddr>,
+    /// `--peer-port`: UDP and TCP for the other servers; 0 takes a free one.
+    pub peer_port: u16,
+    /// `--cluster-key-file`: what seals everything between servers; without one, on loopback only.
+    pub key: Option<ClusterKey>,
+    /// `--reads=strict`: a read is confirmed with a round rather than by a lease.
+    pub strict_reads: bool,
+}
+
+/// What a server does, as its command line said. Options that memcached has and that change nothing here
 /// are kept as they were given, for `stats settings`.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -292,6 +308,8 @@ pub struct ServerConfig {
     pub core_files: bool,
     /// `-k`: lock memory.
     pub lock_memory: bool,
+    /// In a cluster.
+    pub cluster: Option<ClusterConfig>,
     /// Harmless options as given, name and value, for `stats settings`.
     pub accepted: Vec<(String, String)>,
 }
@@ -327,6 +345,7 @@ impl Default for ServerConfig {
             daemon: false,
             core_files: false,
             lock_memory: false,
+            cluster: None,
             accepted: Vec::new(),
         }
     }

@@ -258,6 +258,7 @@ impl ServerArgs {
             daemon: self.daemon,
             core_files: self.enable_coredumps,
             lock_memory: self.lock_memory,
+            cluster: None,
             accepted,
         })
     }
