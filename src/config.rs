@@ -159,6 +159,14 @@ pub const CLUSTER_LEADER_SILENCE: Duration = Duration::from_millis(400);
 pub const CLUSTER_RESEND: Duration = Duration::from_millis(60);
 /// How long a read waits at a server for a lease or the leader's word, before it is refused.
 pub const CLUSTER_READ_PATIENCE: Duration = Duration::from_millis(1000);
+/// How long a write waits at a server for a leader, before it is refused.
+pub const CLUSTER_WRITE_PATIENCE: Duration = Duration::from_millis(5000);
+/// How often thread 0 of a server in a cluster looks at the clock.
+pub const CLUSTER_TICK_NANOS: u32 = 5_000_000;
+/// Bytes of resting items whose digest is computed again at such a tick: 3 MB a second.
+pub const CLUSTER_SCRUB_BYTES: usize = 16 << 10;
+/// How long a stopping leader waits for another server to lead.
+pub const CLUSTER_HAND_OVER_PATIENCE: Duration = Duration::from_millis(1000);
 /// How long the disk of a member may be full before it is left out, if enough others are left.
 pub const CLUSTER_FULL_PATIENCE: Duration = Duration::from_millis(2000);
 /// Bytes of frames kept in memory for followers that lack them; older ones come from the log.

@@ -3,11 +3,13 @@
 //! Owns the bytes of both directions and the order of the connection's commands. Never touches a socket and never
 //! looks at the store: the shard executes, the shell sends.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::config;
 use crate::stats::ConnRecord;
 use crate::time::Time;
+use crate::writes::Answer;
 
 /// A slot in a thread's connection table; the shell and the shard use the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +26,21 @@ pub enum Blocked {
     Write,
     /// Too many entries are prepared; the write path will call again (R11).
     Prepared,
+    /// It reads a key that has a prepared entry (R24).
+    Lock,
+    /// It reads, and this server may not for now: the cluster's machine was asked, or will be.
+    Lease,
+}
+
+/// What the cluster's machine has said to reads that wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// Nothing.
+    None,
+    /// Those it was asked for may be answered.
+    Given,
+    /// They may not.
+    Refused,
 }
 
 /// A client connection.
@@ -50,6 +67,18 @@ pub struct Conn {
     pub closing: bool,
     /// The client will send no more.
     pub ended: bool,
+    /// What was said to the reads at the front of `pending`.
+    pub grant: Grant,
+    /// Bytes at the end of `pending` that came after that was asked for.
+    pub unasked: usize,
+    /// A get was refused in the middle of its keys: the others are passed over.
+    pub refused: bool,
+    /// Writes so far: the number of the next.
+    pub asked: u32,
+    /// The number of the write that is answered next.
+    pub answered: u32,
+    /// Answers that came before those of earlier writes: that of `answered` would be the first.
+    pub early: VecDeque<Option<Answer>>,
     /// The shell was told to stop reading.
     pub paused: bool,
     /// Listed among the connections that have output this turn.
@@ -74,6 +103,12 @@ impl Conn {
             blocked: Blocked::No,
             closing: false,
             ended: false,
+            grant: Grant::None,
+            unasked: 0,
+            refused: false,
+            asked: 0,
+            answered: 0,
+            early: VecDeque::new(),
             paused: false,
             listed: false,
             record,
@@ -127,7 +162,33 @@ impl Conn {
             Blocked::No => false,
             Blocked::Output => self.out.len() < config::OUTPUT_BYTES_MAX && !self.sending,
             Blocked::Write => self.unfinished == 0,
-            Blocked::Prepared => true,
+            Blocked::Prepared | Blocked::Lock => true,
+            Blocked::Lease => !matches!(self.grant, Grant::None),
+        }
+    }
+
+    /// A write of this connection was taken, and is answered later.
+    pub const fn count_write(&mut self) {
+        self.asked = self.asked.wrapping_add(1);
+        self.unfinished += 1;
+    }
+
+    /// Takes the answer to a write, and gives those that may leave now, in the order of the writes.
+    pub fn in_order(&mut self, answer: Answer, mut leave: impl FnMut(Answer)) {
+        let ahead = answer.origin.number.wrapping_sub(self.answered) as usize;
+        assert!(ahead < config::UNFINISHED_WRITES_MAX as usize, "an answer nobody waits for");
+        if ahead == 0 && self.early.is_empty() {
+            self.answered = self.answered.wrapping_add(1);
+            return leave(answer);
+        }
+        if self.early.len() <= ahead {
+            self.early.resize_with(ahead + 1, || None);
+        }
+        self.early[ahead] = Some(answer);
+        while let Some(Some(_)) = self.early.front() {
+            let answer = self.early.pop_front().flatten().expect("just looked");
+            self.answered = self.answered.wrapping_add(1);
+            leave(answer);
         }
     }
 
@@ -173,6 +234,7 @@ impl Conn {
     /// What must hold between turns.
     pub fn check_invariants(&self) {
         assert!(self.blocked != Blocked::Write || self.unfinished > 0, "waits for no write");
+        assert!(self.early.len() <= self.unfinished as usize, "answers to writes that were not asked for");
         assert!(self.swallow == 0 || self.pending.is_empty(), "kept input that is to be dropped");
         assert!(!self.batched, "left in a batch between turns");
         assert!(self.out.is_empty() || self.sending || self.listed, "output nobody will send");

@@ -25,6 +25,7 @@ pub mod log;
 pub mod cluster;
 
 pub mod keystore;
+pub mod node;
 pub mod transport;
 
 pub mod conn;

@@ -18,6 +18,7 @@ const PURE: &[&str] = &[
     "src/conn.rs",
     "src/shard",
     "src/writes",
+    "src/node",
     "src/stats",
 ];
 

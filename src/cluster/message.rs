@@ -245,7 +245,7 @@ pub struct Append {
 }
 
 /// A digest of everything in the store with all entries below `position` applied and no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     /// A frame's end.
     pub position: Position,

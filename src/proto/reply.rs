@@ -31,6 +31,12 @@ strings! {
     TOO_LARGE = "SERVER_ERROR object too large for cache";
     /// No memory, or no room on the disk.
     OUT_OF_MEMORY_STORING = "SERVER_ERROR out of memory storing object";
+    /// A cluster with fewer members than `--min-insync` (R10).
+    TOO_FEW_SERVERS = "SERVER_ERROR too few servers: no writes until one more is back";
+    /// A cluster without a leader, for longer than a write waits.
+    NO_LEADER = "SERVER_ERROR no leader: try again, or ask another server";
+    /// A server that may not read, for longer than a read waits.
+    NO_LEASE = "SERVER_ERROR cannot read here for now: ask another server";
     /// `-F`.
     FLUSH_NOT_ALLOWED = "CLIENT_ERROR flush_all not allowed";
     /// Without `-A`; the colon is memcached's.

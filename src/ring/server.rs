@@ -18,7 +18,7 @@ use super::memory;
 use super::process::{self, Signal};
 use super::thread::{Parts, RingThread};
 use crate::config::{self, ServerConfig};
-use crate::shard::Shard;
+use crate::shard::{Path, Shard};
 use crate::stats::Shared;
 use crate::store::{self, RegionError, StoreConfig};
 use crate::writes::Writes;
@@ -157,14 +157,14 @@ fn serve(
     let mailboxes = Arc::new(Mailboxes::new(threads));
     let cpus = process::usable_cpus();
     let (report, reports) = mpsc::channel();
-    let (mut writes, mut disk) = (Some(writes), disk);
+    let (mut path, mut disk) = (Some(Path::Alone(writes)), disk);
     let mut handles = Vec::with_capacity(threads);
     for (id, (reader, listeners)) in readers.into_iter().zip(listeners).enumerate() {
         let parts = Parts {
             id,
             cpu: (threads <= cpus.len()).then(|| cpus[id]),
             listeners,
-            shard: Shard::new(id as u16, reader, writes.take(), Arc::clone(&shared)),
+            shard: Shard::new(id as u16, reader, path.take().unwrap_or(Path::Thread0), Arc::clone(&shared)),
             disk: disk.take(),
             shared: Arc::clone(&shared),
             mailboxes: Arc::clone(&mailboxes),

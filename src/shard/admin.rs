@@ -54,7 +54,7 @@ impl Shard {
     fn stats(&mut self, now: Time, id: ConnId, arguments: &[u8]) {
         let shared = std::sync::Arc::clone(&self.shared);
         shared.publish(self.id as usize, &self.counters);
-        if let Some(writes) = &self.writes {
+        if let Some(writes) = self.path.writes() {
             writes.publish(&shared);
         }
         let dump = shared.config.dump_command;

@@ -1,7 +1,7 @@
 //! Executes a batch, in order: lookups straight from the store, writes through the write path.
 
 use super::feed::{Ask, Batch, Op};
-use super::{Shard, Write};
+use super::{Path, Shard, Write};
 use crate::conn::{Blocked, ConnId};
 use crate::proto::reply;
 use crate::stats::{Counted, Counter};
@@ -12,6 +12,10 @@ impl Shard {
     /// Executes and empties the batch. The buckets were prefetched while parsing; the items are here, all before the
     /// first is read, so that their cache misses overlap.
     pub(super) fn execute(&mut self, now: Time, batch: &mut Batch<'_>) {
+        if let Some(reads) = &mut self.reads {
+            // R24: the deadline comes before all values of the batch
+            reads.begin_batch();
+        }
         if batch.len() > 1 {
             for op in batch.iter() {
                 if !matches!(op.ask, Ask::Admin(_) | Ask::Refuse { .. } | Ask::Close) {
@@ -24,10 +28,11 @@ impl Shard {
         }
         // every value was copied into its reply: nothing of the store is looked at from here
         self.reader.quiesce();
+        self.end_reads();
     }
 
     fn execute_one(&mut self, now: Time, op: &Op<'_>) {
-        let full = matches!(op.ask, Ask::Write { .. }) && self.writes_are_full();
+        let full = matches!(op.ask, Ask::Write { .. }) && self.writes_are_full(now);
         let Some(conn) = self.conns[op.conn.0 as usize].as_mut() else { return };
         conn.batched = false;
         // behind a command that had to wait, or that ended the connection: the input was kept with that one
@@ -61,23 +66,30 @@ impl Shard {
         }
     }
 
-    fn block(&mut self, why: Blocked, op: &Op<'_>) {
+    pub(super) fn block(&mut self, why: Blocked, op: &Op<'_>) {
         let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");
         conn.block(why, &op.verb.text(), op.rest);
-        if why == Blocked::Prepared {
-            self.starved.push(op.conn);
+        match why {
+            Blocked::Prepared => self.starved.push(op.conn),
+            Blocked::Lock => self.wait_for_lock(op.conn, op.hash),
+            Blocked::Lease => self.wait_for_lease(op.conn),
+            Blocked::No | Blocked::Output | Blocked::Write => {}
         }
         self.list(op.conn);
     }
 
     #[inline]
     fn lookup(&mut self, now: Time, op: &Op<'_>, key: &[u8], with_cas: bool, last: bool) {
+        if self.reads.is_some() && !self.may_look_up(now, op) {
+            return;
+        }
         let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");
         if conn.out.capacity() == 0 {
             conn.out = self.pool.take();
         }
         self.counters.count(Counter::CmdGet);
-        let found = self.reader.get(op.hash, key, now.seconds());
+        let seconds = self.reads.as_ref().map_or_else(|| now.seconds(), |reads| reads.seconds(now));
+        let found = self.reader.get(op.hash, key, seconds);
         if self.detailed {
             let what = if found.is_some() { Counted::Hit } else { Counted::Get };
             self.shared.detail.count(key, self.shared.config.prefix_delimiter, what);
@@ -103,18 +115,23 @@ impl Shard {
             self.count_detail(write);
         }
         let conn = self.conns[id.0 as usize].as_mut().expect("the caller looked");
-        let bytes = write.bytes();
-        let origin = Origin { shard: self.id, conn: id, generation: conn.generation, noreply, bytes };
-        let Some(writes) = &mut self.writes else {
-            conn.unfinished += 1;
-            self.forwarded_bytes += bytes as usize;
-            self.forwards.push(OwnedWrite::new(origin, write));
-            return;
-        };
-        match writes.submit(now, write, origin, &self.shared, &mut self.counters) {
-            None => conn.unfinished += 1,
-            Some(_) if noreply => {}
-            Some(answer) => self.reply(id, |out| answer.encode(out)),
+        let (bytes, number) = (write.bytes(), conn.asked);
+        let origin = Origin { shard: self.id, conn: id, generation: conn.generation, noreply, bytes, number };
+        match &mut self.path {
+            Path::Alone(writes) => match writes.submit(now, write, origin, &self.shared, &mut self.counters) {
+                None => conn.count_write(),
+                Some(_) if noreply => {}
+                Some(answer) => self.reply(id, |out| answer.encode(out)),
+            },
+            Path::Node(_) => {
+                conn.count_write();
+                self.submit_to_node(now, write, origin);
+            }
+            Path::Thread0 => {
+                conn.count_write();
+                self.forwarded_bytes += bytes as usize;
+                self.forwards.push(OwnedWrite::new(origin, write));
+            }
         }
     }
 

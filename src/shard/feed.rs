@@ -101,6 +101,9 @@ impl Shard {
             conn.need = length + 1;
         }
         conn.pending.extend_from_slice(bytes);
+        if conn.blocked == Blocked::Lease {
+            conn.unasked += bytes.len();
+        }
         if conn.blocked == Blocked::No && conn.pending.len() >= conn.need {
             self.feed_pending(now, id);
         } else if conn.should_pause() {
@@ -291,6 +294,7 @@ impl Shard {
             }
             conn.blocked = Blocked::No;
             self.feed_pending(now, id);
+            self.end_grant(id);
             self.list(id);
         }
     }

@@ -9,23 +9,30 @@
 //! `step` takes what the turn brought and says what to do; it touches no socket, no file, no clock.
 
 mod admin;
+mod cluster;
 mod execute;
 mod feed;
 mod pool;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::cluster::Input as Happened;
 use crate::config;
 use crate::conn::{Blocked, Conn, ConnId};
 use crate::log::Position;
+use crate::node::Node;
 use crate::proto::ParseLimits;
 use crate::stats::{ConnRecord, Counter, Counters, Shared};
 use crate::store::Reader;
 use crate::time::{NANOS, Time};
-use crate::writes::{Answer, Frame, OwnedWrite, Write, Writes};
+use crate::writes::{Answer, Frame, Origin, OwnedWrite, Write, Writes};
 
+pub use self::cluster::{ClusterEffects, Path};
+
+use self::cluster::Reads;
 use self::feed::Batch;
 use self::pool::Pool;
 
@@ -54,6 +61,14 @@ pub enum Input<'a> {
     Forwarded { write: OwnedWrite },
     /// The answer to a write of ours, from thread 0.
     Answered { answer: Answer },
+    /// Nobody knows what became of a write of ours, from thread 0: its connection is to be closed (C2).
+    Unknown { origin: Origin },
+    /// Keys were unlocked, from thread 0: reads that wait for them may go on.
+    Unlocked,
+    /// Another thread asks whether it may read (thread 0 only).
+    ReadsAsked { ticket: u64 },
+    /// The answer, from thread 0.
+    ReadsAnswered { allowed: bool },
     /// Time has passed; comes at least once a second.
     Ticked,
     /// The server stops: what was received is executed and answered, then connections close.
@@ -77,6 +92,8 @@ pub struct Effects {
     pub forwards: Vec<OwnedWrite>,
     /// Hand these to the threads that asked.
     pub answers: Vec<Answer>,
+    /// Of a server in a cluster.
+    pub cluster: ClusterEffects,
     /// A client asked the server to stop.
     pub shutdown: bool,
     /// There is more to do at once: step again without waiting.
@@ -88,8 +105,9 @@ pub struct Shard {
     id: u16,
     reader: Reader,
     conns: Vec<Option<Conn>>,
-    /// Only on thread 0.
-    writes: Option<Writes>,
+    path: Path,
+    /// Of a server in a cluster.
+    reads: Option<Reads>,
     shared: Arc<Shared>,
     counters: Counters,
     limits: ParseLimits,
@@ -103,6 +121,10 @@ pub struct Shard {
     resumable: Vec<ConnId>,
     /// Connections that wait for the write path to have room.
     starved: Vec<ConnId>,
+    /// Writes of other threads that wait as those do.
+    held: VecDeque<OwnedWrite>,
+    /// Connections that are to be closed at once.
+    broken: Vec<ConnId>,
     next_generation: u32,
     /// `stats detail` is on.
     detailed: bool,
@@ -119,11 +141,11 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A thread's state; `writes` for thread 0 and for no other.
+    /// A thread's state.
     #[must_use]
-    pub fn new(id: u16, reader: Reader, writes: Option<Writes>, shared: Arc<Shared>) -> Self {
-        assert!((id == 0) == writes.is_some(), "thread 0 and no other writes");
-        if let Some(writes) = &writes {
+    pub fn new(id: u16, reader: Reader, path: Path, shared: Arc<Shared>) -> Self {
+        assert!((id == 0) == !matches!(path, Path::Thread0), "thread 0 and no other writes");
+        if let Some(writes) = path.writes() {
             writes.publish(&shared);
         }
         let limits = ParseLimits { item_bytes_max: shared.config.item_bytes_max };
@@ -131,7 +153,8 @@ impl Shard {
             id,
             reader,
             conns: Vec::new(),
-            writes,
+            path,
+            reads: None,
             counters: Counters::default(),
             limits,
             pool: Pool::default(),
@@ -139,6 +162,8 @@ impl Shard {
             listed: Vec::new(),
             resumable: Vec::new(),
             starved: Vec::new(),
+            held: VecDeque::new(),
+            broken: Vec::new(),
             next_generation: 0,
             detailed: false,
             stopping: false,
@@ -155,17 +180,19 @@ impl Shard {
     /// One turn: everything it brought is parsed, looked up and executed together; then the store is kept in order.
     pub fn step<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
         self.take(now, inputs, effects);
-        if let Some(writes) = &mut self.writes {
-            writes.maintain(now);
+        match &mut self.path {
+            Path::Alone(writes) => writes.maintain(now),
+            Path::Node(_) => self.on_node(now, effects, Node::keep_house),
+            Path::Thread0 => {}
         }
-        self.end_turn(effects);
+        self.end_turn(now, effects);
     }
 
     /// The rest of a turn, after its frames were appended. Housekeeping is not done again: what it finds makes frames
     /// too, and so a turn would not end before nothing is found any more.
     pub fn step_on<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
         self.take(now, inputs, effects);
-        self.end_turn(effects);
+        self.end_turn(now, effects);
     }
 
     fn take<'a>(&mut self, now: Time, inputs: impl Iterator<Item = Input<'a>>, effects: &mut Effects) {
@@ -199,8 +226,14 @@ impl Shard {
                 self.on_writes(|writes, answers, shared| writes.on_refused(written, shared, answers), effects);
             }
             Input::FrameWritten { buffer } => self.on_writes(|writes, _, _| writes.reuse(buffer), effects),
-            Input::Forwarded { write } => self.on_forwarded(now, &write, effects),
-            Input::Answered { answer } => self.deliver(&answer),
+            Input::Forwarded { write } => self.on_forwarded(now, write, effects),
+            Input::Answered { answer } => self.deliver(answer),
+            Input::Unknown { origin } => self.hang_up(&origin),
+            Input::Unlocked => self.on_unlocked(),
+            Input::ReadsAsked { ticket } => {
+                self.cluster_input(now, Happened::ReadAsked { ticket }, effects);
+            }
+            Input::ReadsAnswered { allowed } => self.on_reads_answered(allowed),
             Input::Ticked => self.on_ticked(now, effects),
             Input::Stopping => self.on_stopping(),
             Input::Received { .. } | Input::Sent { .. } => unreachable!("step takes these itself"),
@@ -252,37 +285,54 @@ impl Shard {
 
     /// Lets the write path work and passes its answers on.
     fn on_writes(&mut self, act: impl FnOnce(&mut Writes, &mut Vec<Answer>, &Shared), effects: &mut Effects) {
-        let writes = self.writes.as_mut().expect("the disk speaks to thread 0");
+        let Path::Alone(writes) = &mut self.path else {
+            unreachable!("the disk speaks to thread 0, and a node hears it by itself")
+        };
         let mut answers = std::mem::take(&mut self.answers);
         act(writes, &mut answers, &self.shared);
+        self.pass_on(&mut answers, effects);
+        self.answers = answers;
+    }
+
+    /// Answers to those who asked, here or on other threads.
+    fn pass_on(&mut self, answers: &mut Vec<Answer>, effects: &mut Effects) {
         for answer in answers.drain(..) {
             if answer.origin.shard == self.id {
-                self.deliver(&answer);
+                self.deliver(answer);
             } else {
                 effects.answers.push(answer);
             }
         }
-        self.answers = answers;
     }
 
     /// Whether no write may be taken for now: too many are under way, or the store waits for its readers.
-    fn writes_are_full(&self) -> bool {
-        match &self.writes {
-            Some(writes) => writes.is_full(),
-            None => self.forwarded_bytes >= config::FORWARDED_BYTES_MAX,
+    fn writes_are_full(&mut self, now: Time) -> bool {
+        match &mut self.path {
+            Path::Alone(writes) => writes.is_full(),
+            // those of other threads that wait come first
+            Path::Node(node) => !self.held.is_empty() || node.is_full(now),
+            Path::Thread0 => self.forwarded_bytes >= config::FORWARDED_BYTES_MAX,
         }
     }
 
-    fn on_forwarded(&mut self, now: Time, write: &OwnedWrite, effects: &mut Effects) {
-        let writes = self.writes.as_mut().expect("writes go to thread 0");
-        let reply = writes.submit(now, &write.as_write(), write.origin, &self.shared, &mut self.counters);
-        if let Some(reply) = reply {
-            effects.answers.push(Answer { origin: write.origin, reply });
+    fn on_forwarded(&mut self, now: Time, write: OwnedWrite, effects: &mut Effects) {
+        match &mut self.path {
+            Path::Alone(writes) => {
+                let reply = writes.submit(now, &write.as_write(), write.origin, &self.shared, &mut self.counters);
+                if let Some(reply) = reply {
+                    effects.answers.push(Answer { origin: write.origin, reply });
+                }
+            }
+            Path::Node(_) => {
+                self.held.push_back(write);
+                self.take_held(now, effects);
+            }
+            Path::Thread0 => unreachable!("writes go to thread 0"),
         }
     }
 
     /// Gives a connection the answer to one of its writes.
-    fn deliver(&mut self, answer: &Answer) {
+    fn deliver(&mut self, answer: Answer) {
         if self.id != 0 {
             self.forwarded_bytes -= answer.origin.bytes as usize;
         }
@@ -291,15 +341,25 @@ impl Shard {
         if conn.generation != answer.origin.generation {
             return;
         }
-        assert!(conn.unfinished > 0, "an answer nobody waits for");
-        conn.unfinished -= 1;
+        let Self { pool, listed, resumable, .. } = self;
+        let (mut left, mut out) = (0, std::mem::take(&mut conn.out));
+        conn.in_order(answer, |answer| {
+            left += 1;
+            if !answer.origin.noreply {
+                if out.capacity() == 0 {
+                    out = pool.take();
+                }
+                answer.reply.encode(&mut out);
+            }
+        });
+        conn.out = out;
+        conn.unfinished = conn.unfinished.checked_sub(left).expect("an answer nobody waits for");
         if conn.unfinished == 0 && conn.blocked == Blocked::Write {
-            self.resumable.push(id);
+            resumable.push(id);
         }
-        if answer.origin.noreply {
-            self.list(id);
-        } else {
-            self.reply(id, |out| answer.reply.encode(out));
+        if !conn.listed {
+            conn.listed = true;
+            listed.push(id);
         }
     }
 
@@ -372,19 +432,28 @@ impl Shard {
         self.counters.count(Counter::ListenDisabled);
     }
 
-    fn end_turn(&mut self, effects: &mut Effects) {
-        if let Some(writes) = &mut self.writes {
-            writes.end_turn(&mut effects.frames);
+    fn end_turn(&mut self, now: Time, effects: &mut Effects) {
+        match &mut self.path {
+            Path::Alone(writes) => writes.end_turn(&mut effects.frames),
+            Path::Node(_) => {
+                self.take_held(now, effects);
+                self.on_node(now, effects, Node::end_turn);
+            }
+            Path::Thread0 => {}
+        }
+        if let Some(writes) = self.path.writes() {
             writes.publish(&self.shared);
         }
-        if !self.starved.is_empty() && !self.writes_are_full() {
+        if !self.starved.is_empty() && !self.writes_are_full(now) {
             self.resumable.append(&mut self.starved);
         }
-        effects.again |= !self.resumable.is_empty() || self.writes.as_ref().is_some_and(Writes::wants_turn);
+        self.ask_to_read(now, effects);
+        self.drop_broken(effects);
+        effects.again |= !self.resumable.is_empty() || self.path.wants_turn();
         effects.forwards.append(&mut self.forwards);
         effects.shutdown |= std::mem::take(&mut self.shutdown);
         // with frames the shell steps again at once: what that has to say leaves in the same send
-        if effects.frames.is_empty() {
+        if effects.frames.is_empty() && effects.cluster.effects.is_empty() {
             let mut listed = std::mem::take(&mut self.listed);
             for id in listed.drain(..) {
                 self.flush(id, effects);
@@ -422,7 +491,7 @@ impl Shard {
     /// Whether everything taken has been answered, sent and committed: a stopping server may go.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.writes.as_ref().is_none_or(Writes::is_idle) && self.conns.iter().all(Option::is_none)
+        self.path.is_idle() && self.conns.iter().all(Option::is_none)
     }
 
     /// The reader, for the shell to park around its sleep.
@@ -435,8 +504,6 @@ impl Shard {
         for conn in self.conns.iter().flatten() {
             conn.check_invariants();
         }
-        if let Some(writes) = &self.writes {
-            writes.check_invariants();
-        }
+        self.path.check_invariants();
     }
 }

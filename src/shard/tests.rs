@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Effects, Input, Shard};
+use super::{Path, Effects, Input, Shard};
 use crate::config::{Fsync, ServerConfig};
 use crate::conn::ConnId;
 use crate::log::{Epoch, LogIndex, Position};
@@ -82,7 +82,9 @@ impl World {
         let shards = readers
             .into_iter()
             .enumerate()
-            .map(|(id, reader)| Shard::new(id as u16, reader, writes.take(), Arc::clone(&shared)))
+            .map(|(id, reader)| {
+                Shard::new(id as u16, reader, writes.take().map_or(Path::Thread0, Path::Alone), Arc::clone(&shared))
+            })
             .collect();
         Self {
             rng: StdRng::seed_from_u64(seed),

@@ -27,7 +27,7 @@ pub enum Placed {
 }
 
 /// Asks for a write that came through another server: the server knows who.
-const NOBODY: Origin = Origin { shard: 0, conn: ConnId(u32::MAX), generation: 0, noreply: true, bytes: 0 };
+const NOBODY: Origin = Origin { shard: 0, conn: ConnId(u32::MAX), generation: 0, noreply: true, bytes: 0, number: 0 };
 
 /// Answers what no correct server sends, so that its client does not wait for ever.
 const NOT_UNDERSTOOD: &str = "SERVER_ERROR the leader does not understand this write";

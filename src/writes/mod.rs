@@ -319,7 +319,8 @@ impl Writes {
         }
     }
 
-    fn memory_limit(&mut self, megabytes: u64, shared: &Shared) -> Reply {
+    /// Changes the memory limit of this server's store: what `cache_memlimit` asks for, and is answered.
+    pub fn memory_limit(&mut self, megabytes: u64, shared: &Shared) -> Reply {
         if megabytes < config::MEMORY_MEGABYTES_MIN {
             return Reply::Line(reply::MEMLIMIT_TOO_SMALL);
         }

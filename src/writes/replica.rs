@@ -379,6 +379,18 @@ impl Writes {
         self.replica.as_ref().map_or_else(Mark::default, |replica| replica.applied)
     }
 
+    /// Everything up to here is committed, applied or not.
+    #[must_use]
+    pub fn committed(&self) -> Mark {
+        self.replica.as_ref().map_or_else(Mark::default, |replica| replica.committed)
+    }
+
+    /// Whether writes that came earlier wait to be evaluated: later ones queue behind them.
+    #[must_use]
+    pub fn has_undecided(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| !replica.held.is_empty())
+    }
+
     /// When everything is to be flushed, as far as that is applied.
     pub(super) fn flush_at_applied(&self) -> Option<Seconds> {
         let before = self.prepared.iter().find_map(|slot| match slot.pending {

@@ -16,6 +16,8 @@ pub struct Origin {
     pub noreply: bool,
     /// Bytes of the write, for the bound on what is under way.
     pub bytes: u32,
+    /// Counts the connection's writes: answers leave in their order, in whichever they come.
+    pub number: u32,
 }
 
 /// An answer on its way back to its connection.

@@ -22,7 +22,7 @@ pub type Items = BTreeMap<Vec<u8>, (Vec<u8>, u32, Expiry, u64)>;
 pub type Asked = BTreeMap<u32, Option<Reply>>;
 
 pub const fn origin(op: u32) -> Origin {
-    Origin { shard: 0, conn: ConnId(op), generation: 0, noreply: false, bytes: 0 }
+    Origin { shard: 0, conn: ConnId(op), generation: 0, noreply: false, bytes: 0, number: 0 }
 }
 
 /// A write path over an empty store, and a reader.

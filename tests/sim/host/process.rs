@@ -536,7 +536,7 @@ fn answer(answers: &[Answer], outs: &mut Vec<Out>) {
 
 /// A client's operation stands where its connection would.
 const fn origin_of(op: OpId) -> Origin {
-    Origin { shard: 0, conn: ConnId(op as u32), generation: 0, noreply: false, bytes: 0 }
+    Origin { shard: 0, conn: ConnId(op as u32), generation: 0, noreply: false, bytes: 0, number: 0 }
 }
 
 const fn op_of(origin: &Origin) -> OpId {
