@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cluster::{
-    Configuration, Digest, Effect, EpochStart, Input, Mark, Outcome, Replica, Report, WritePlace, WriteRefusal,
+    Configuration, Digest, Effect, EpochStart, Input, Mark, Outcome, Replica, WritePlace, WriteRefusal,
 };
 use crate::config;
 use crate::log::Position;
@@ -30,7 +30,8 @@ pub use gate::Gate;
 /// What is to be done outside, and what became of clients' writes.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// For the disk, the network and whoever reads, in order. What concerns the write path is done already.
+    /// For the disk, the network and whoever reads, in order. What concerns the write path is done already; commits and changes
+    /// of the lead are among them to be known.
     pub effects: Vec<Effect>,
     /// Answers to clients' writes.
     pub answers: Vec<Answer>,
@@ -161,14 +162,16 @@ impl Node {
         self.run(scene);
     }
 
-    /// Time has passed: every few milliseconds.
-    pub fn tick(&mut self, scene: &mut Scene<'_>) {
-        if self.writes.scrub(config::CLUSTER_SCRUB_BYTES) && self.writes.leads() {
-            tracing::error!("memory has changed that nobody wrote to: this server hands the lead on");
+    /// Time has passed: every few milliseconds. About so many bytes of resting items are checked; whether memory was found to
+    /// have changed that nobody wrote to. A follower leaves then and takes a snapshot.
+    pub fn tick(&mut self, scrub_bytes: usize, scene: &mut Scene<'_>) -> bool {
+        let changed = self.writes.scrub(scrub_bytes);
+        if changed && self.writes.leads() {
             // whoever leads is what others are measured by
             self.inputs.push_back(Input::Resign);
         }
         self.input(Input::Ticked, scene);
+        changed
     }
 
     /// Gives the machine its inputs and does what it says, until there is nothing left.
@@ -220,14 +223,17 @@ impl Node {
             Effect::Commit { upto } => {
                 let committed = self.writes.commit(upto, &mut self.out.answers);
                 self.on_applied(committed);
+                self.out.effects.push(effect);
             }
             Effect::BecameLeader { epoch, end, time } => {
                 self.writes.lead(epoch, end, time);
                 self.publish();
+                self.out.effects.push(effect);
             }
             Effect::SteppedDown => {
                 self.writes.step_down(&mut self.out.unknown);
                 self.publish();
+                self.out.effects.push(effect);
             }
             Effect::Forwarded { origin, request } => {
                 let reply = self.writes.evaluate_forwarded(scene.now, origin, request, scene.shared, scene.counters);
@@ -243,10 +249,6 @@ impl Node {
             }
             Effect::ForwardDone { number, outcome: Outcome::Unknown } => {
                 self.out.unknown.extend(self.writes.forward_unknown(number));
-            }
-            Effect::Report(Report::DigestDiffers { .. }) => {
-                tracing::error!("this server's data is not its leader's: it leaves and takes a snapshot");
-                self.out.effects.push(effect);
             }
             Effect::Persist { .. }
             | Effect::Send { .. }

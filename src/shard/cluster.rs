@@ -154,7 +154,13 @@ impl Shard {
 
     /// Time has passed: every few milliseconds.
     pub fn cluster_tick(&mut self, now: Time, effects: &mut Effects) {
-        self.on_node(now, effects, Node::tick);
+        self.on_node(now, effects, |node, scene| {
+            if node.tick(config::CLUSTER_SCRUB_BYTES, scene) {
+                tracing::error!(
+                    "memory has changed that nobody wrote to: this server takes its data from others again"
+                );
+            }
+        });
     }
 
     /// What the machine said at its start is to be done.

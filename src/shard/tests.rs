@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Path, Effects, Input, Shard};
+use super::{Effects, Input, Path, Shard};
 use crate::config::{Fsync, ServerConfig};
 use crate::conn::ConnId;
 use crate::log::{Epoch, LogIndex, Position};

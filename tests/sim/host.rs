@@ -193,11 +193,12 @@ impl Host {
         });
         let local = self.clock.read(now);
         let log = Log { frames: found.frames, keystore, base };
-        let (process, effects) = Process::start(local, boot, log, shared.dice.number());
+        let (mut process, said) = Process::start(local, boot, log, shared.dice.number());
+        process.step(local, shared, |core, scene| core.begin(said, scene));
         self.process = Some(process);
         self.crash_after = None;
         let mut outs = Vec::new();
-        self.carry_out(now, effects, &mut outs, shared);
+        self.carry_out(now, &mut outs, shared);
         self.pump_disk(now);
         outs
     }

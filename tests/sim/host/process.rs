@@ -1,17 +1,17 @@
 //! The running process: the machine's inputs and effects, the data plane, the disk's queue, the writes of clients.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use ringstore::cluster::{
-    Boot, Doubt, Effect, Frame, Input, Mark, NodeRecord, Outcome as Forwarded, Replica, Report, WritePlace,
-};
+use ringstore::cluster::{Boot, Digest, Doubt, Effect, Frame, Input, Mark, NodeRecord, Replica, Report};
 use ringstore::conn::ConnId;
 use ringstore::log::layout::file;
 use ringstore::log::{Epoch, FrameHeader, Incarnation, NodeId, Position};
+use ringstore::node::{Gate, Node, Outputs, Scene};
 use ringstore::stats::Counters;
 use ringstore::store::{Reader, Region, StoreConfig, Walk, create};
 use ringstore::time::Time;
-use ringstore::writes::{Answer, Origin, Placed, Writes};
+use ringstore::writes::{Answer, Origin, Writes};
 
 use super::reads::Read;
 use super::snapshot::{Streams, restore};
@@ -65,12 +65,15 @@ pub struct Log {
 
 /// See the module.
 pub struct Process {
-    pub(super) machine: Replica,
-    /// The real write path over the real store.
-    pub(super) writes: Writes,
+    /// The real machine and the real write path over the real store, joined as the ring's thread 0 has them.
+    pub(super) core: Node,
     pub(super) reader: Reader,
     /// Frames that are in the log and not applied, by position: what the checks are told of commits.
     pub(super) unapplied: BTreeMap<u64, Frame>,
+    /// Up to where they were told.
+    pub(super) checked: Position,
+    /// What its store was last told to hold.
+    told: Digest,
     pub(super) streams: Streams,
     /// Where the log file begins.
     pub(super) base: Position,
@@ -90,7 +93,8 @@ pub struct Process {
     counters: Counters,
     pub(super) reads: BTreeMap<u64, Read>,
     pub(super) tickets: u64,
-    pub(super) inputs: VecDeque<Input>,
+    /// What came of an effect at once.
+    came: VecDeque<Input>,
 }
 
 /// About so many bytes of resting items are checked at a tick, empty buckets included.
@@ -99,10 +103,14 @@ const SCRUB_BYTES: usize = 64;
 impl Process {
     /// The frame is in the log.
     fn on_append(&mut self, frame: &Frame) {
-        self.writes.on_append(frame);
-        if frame.end() > self.writes.applied().position {
+        if frame.end() > self.checked {
             self.unapplied.insert(frame.position().0, frame.clone());
         }
+    }
+
+    /// Lets the node work.
+    pub(super) fn step(&mut self, now: Time, shared: &Shared, act: impl FnOnce(&mut Node, &mut Scene<'_>)) {
+        act(&mut self.core, &mut Scene { now, shared: &shared.stats, counters: &mut self.counters });
     }
 
     pub(super) fn start(now: Time, boot: Boot, log: Log, hash_seed: u64) -> (Self, Vec<Effect>) {
@@ -118,9 +126,10 @@ impl Process {
         frames.iter().for_each(|frame| writes.on_append(frame));
         writes.on_durable(end);
         let process = Self {
-            machine,
-            writes,
+            core: Node::new(machine, writes, Arc::new(Gate::new(1, false))),
             reader,
+            checked: start.position,
+            told: Digest::default(),
             unapplied: frames.into_iter().map(|frame| (frame.position().0, frame)).collect(),
             streams: Streams::default(),
             base,
@@ -136,26 +145,26 @@ impl Process {
             counters: Counters::default(),
             reads: BTreeMap::new(),
             tickets: 0,
-            inputs: VecDeque::new(),
+            came: VecDeque::new(),
         };
         (process, effects)
     }
 
     /// The clients' operations that have no answer.
     pub(super) fn waiting(self) -> Vec<OpId> {
-        let writes = self.writes.clients().map(|origin| op_of(&origin));
+        let writes = self.core.writes().clients().map(|origin| op_of(&origin));
         writes.chain(self.reads.values().map(|read| read.op)).collect()
     }
 
     /// Up to where its store holds the log.
     pub fn applied(&self) -> Mark {
-        self.writes.applied()
+        self.core.writes().applied()
     }
 
     /// Everything in its store.
     pub fn items(&self) -> Items {
         let (mut items, mut walk) = (Items::new(), Walk::default());
-        while self.writes.store().walk(&mut walk, usize::MAX, |item| {
+        while self.core.writes().store().walk(&mut walk, usize::MAX, |item| {
             items.insert(item.key.to_vec(), Item::of(&item));
         }) {}
         items
@@ -163,41 +172,41 @@ impl Process {
 
     /// What must hold of its store and its write path; walks everything.
     pub fn check_invariants(&self) {
-        self.writes.check_invariants();
-        self.writes.store().check_invariants();
+        self.core.writes().check_invariants();
+        self.core.writes().store().check_invariants();
     }
 
     pub fn epoch(&self) -> Epoch {
-        self.machine.configuration().map_or(Epoch(0), |configuration| configuration.epoch)
+        self.core.machine().configuration().map_or(Epoch(0), |configuration| configuration.epoch)
     }
 
     /// Whether it may not lead because its log or data was damaged.
     pub fn is_damaged(&self) -> bool {
-        self.machine.doubt() > Doubt::Tail
+        self.core.machine().doubt() > Doubt::Tail
     }
 
     pub fn is_serving(&self) -> bool {
-        self.machine.is_serving()
+        self.core.machine().is_serving()
     }
 
     /// Whether it may answer reads at this instant of its clock.
     #[cfg(test)]
     pub fn may_read(&self, local: Time) -> bool {
-        self.machine.read_deadline().is_some_and(|deadline| local < deadline)
+        self.core.machine().read_deadline().is_some_and(|deadline| local < deadline)
     }
 
     /// Its incarnation is durable.
     pub fn has_begun(&self) -> bool {
-        self.machine.role() != "starting"
+        self.core.machine().role() != "starting"
     }
 
     pub fn follows(&self) -> bool {
-        self.machine.role() == "follower"
+        self.core.machine().role() == "follower"
     }
 
     /// Where it stands, for a message.
     pub fn standing(&self) -> String {
-        let (machine, configuration) = (&self.machine, self.machine.configuration());
+        let (machine, configuration) = (self.core.machine(), self.core.machine().configuration());
         let (role, node, incarnation) = (machine.role(), self.node.0, self.incarnation.0);
         let doubt = machine.doubt();
         format!(
@@ -237,23 +246,14 @@ impl Host {
         let mut outs = Vec::new();
         let (local, name) = (self.clock.read(now), self.name());
         if let Some(process) = &mut self.process {
-            if process.writes.scrub(SCRUB_BYTES) {
-                assert!(process.rotten, "{name} holds what no entry put there");
-                shared.trace.line(now, &name, || "finds that its memory has changed".into());
-                // whoever leads is what others are measured by
-                if process.writes.leads() {
-                    process.inputs.push_back(Input::Resign);
-                }
-            }
-            let may_propose = process.machine.write_place() == Ok(WritePlace::Here);
-            process.writes.maintain_replica(local, may_propose);
-            let Process { writes, inputs, counters, .. } = process;
-            writes.evaluate_held(local, &shared.stats, counters, |origin, reply| {
-                inputs.push_back(Input::ForwardAnswered { origin, reply });
-            });
+            let Process { core, counters, rotten, .. } = process;
+            let mut scene = Scene { now: local, shared: &shared.stats, counters };
+            core.keep_house(&mut scene);
+            let changed = core.tick(SCRUB_BYTES, &mut scene);
+            assert!(!changed || *rotten, "{name} holds what no entry put there");
         }
+        self.carry_out(now, &mut outs, shared);
         self.streams_ticked(now, &mut outs, shared);
-        self.input(now, Input::Ticked, &mut outs, shared);
         self.pump_disk(now);
         outs
     }
@@ -263,26 +263,33 @@ impl Host {
         let local = self.clock.read(now);
         self.last_turn = local;
         let Some(process) = &mut self.process else { return };
-        process.inputs.push_back(input);
+        process.step(local, shared, |core, scene| core.input(input, scene));
+        self.carry_out(now, outs, shared);
+    }
+
+    /// Does what the node has said, and what comes of that.
+    pub(super) fn carry_out(&mut self, now: Time, outs: &mut Vec<Out>, shared: &mut Shared) {
         while let Some(process) = &mut self.process {
-            // what the write path has evaluated is in the log before anything else happens
-            let mut frames = Vec::new();
-            process.writes.end_turn(&mut frames);
-            for frame in frames.into_iter().rev() {
-                process.inputs.push_front(Input::FrameBuilt { bytes: frame.bytes });
-            }
-            let Some(input) = process.inputs.pop_front() else { return };
-            let mut effects = Vec::new();
-            process.machine.step(local, input, &mut effects);
-            process.machine.check_invariants();
-            self.carry_out(now, effects, outs, shared);
+            process.core.check_invariants();
+            let Outputs { effects, answers, unknown, unlocked, fault } = std::mem::take(process.core.outputs());
+            assert!(fault.is_none(), "the store is large enough");
+            answer(&answers, outs);
+            hang_up(&unknown, outs);
+            self.effects(now, effects, outs, shared);
             if self.is_dying() {
                 return;
             }
+            self.check_digest(shared);
+            if unlocked {
+                self.wake_reads(now, outs);
+            }
+            let local = self.clock.read(now);
+            let Some(input) = self.running().came.pop_front() else { return };
+            self.running().step(local, shared, |core, scene| core.input(input, scene));
         }
     }
 
-    pub(super) fn carry_out(&mut self, now: Time, effects: Vec<Effect>, outs: &mut Vec<Out>, shared: &mut Shared) {
+    fn effects(&mut self, now: Time, effects: Vec<Effect>, outs: &mut Vec<Out>, shared: &mut Shared) {
         let mut appended = None;
         for effect in effects {
             if self.dies_now() {
@@ -290,13 +297,25 @@ impl Host {
             }
             if let Effect::Append { frame, cut } = &effect {
                 appended = Some((frame.end(), *cut));
-            } else if let Some((upto, cut)) = appended.take_if(|_| !matches!(effect, Effect::LockKeys { .. })) {
+            } else if let Some((upto, cut)) = appended.take() {
                 self.running().queue.push_back(Work::Sync { upto, cut });
             }
             self.effect(now, effect, outs, shared);
         }
         if let Some((upto, cut)) = appended {
             self.running().queue.push_back(Work::Sync { upto, cut });
+        }
+    }
+
+    /// What it holds at a place of the log is what all hold there; a snapshot's data says nothing before it is exact.
+    fn check_digest(&mut self, shared: &mut Shared) {
+        let process = self.running();
+        let digest = process.core.digest();
+        if digest != process.told {
+            process.told = digest;
+            if !process.rotten {
+                shared.checks.on_applied(process.node, digest);
+            }
         }
     }
 
@@ -321,56 +340,27 @@ impl Host {
             }
             Effect::Truncate { to, cut } => {
                 shared.trace.line(now, &name, || format!("cuts its log to {:?} (cut {cut})", to.index));
-                shared.checks.on_truncate(process.node, process.writes.applied(), to);
-                let mut unknown = Vec::new();
-                process.writes.truncate(to, &mut unknown);
+                shared.checks.on_truncate(process.node, process.core.writes().applied(), to);
                 process.unapplied.split_off(&to.position.0);
                 process.queue.push_back(Work::Truncate { to });
-                hang_up(&unknown, outs);
-                self.wake_reads(now, outs);
             }
-            Effect::LockKeys { frame } => {
-                process.on_append(&frame);
-                process.writes.lock_keys(&frame);
+            Effect::Commit { upto } => {
+                let left = process.unapplied.split_off(&upto.position.0);
+                let applied = std::mem::replace(&mut process.unapplied, left);
+                process.checked = upto.position;
+                shared.checks.on_commit(process.node, applied.values());
             }
-            Effect::Commit { upto } => self.commit(now, upto, outs, shared),
-            Effect::BecameLeader { epoch, end, time } => {
+            Effect::BecameLeader { epoch, .. } => {
                 shared.trace.line(now, &name, || format!("leads in epoch {}", epoch.0));
                 shared.checks.on_lead(process.node, process.incarnation, epoch);
-                process.writes.lead(epoch, end, time);
             }
-            Effect::SteppedDown => {
-                shared.trace.line(now, &name, || "leads no more".into());
-                let mut unknown = Vec::new();
-                process.writes.step_down(&mut unknown);
-                hang_up(&unknown, outs);
-            }
-            Effect::Forwarded { origin, request } => {
-                let local = self.clock.read(now);
-                let Process { writes, inputs, counters, .. } = self.running();
-                if let Some(reply) = writes.evaluate_forwarded(local, origin, request, &shared.stats, counters) {
-                    inputs.push_back(Input::ForwardAnswered { origin, reply });
-                }
-            }
-            Effect::ForwardTaken { number } => process.writes.forward_taken(number),
-            // answered when its entry was applied
-            Effect::ForwardDone { outcome: Forwarded::Committed { .. }, .. } => {}
-            Effect::ForwardDone { number, outcome: Forwarded::Answered { reply } } => {
-                let mut answers = Vec::new();
-                process.writes.forward_answered(number, reply, &mut answers);
-                answer(&answers, outs);
-            }
-            Effect::ForwardDone { number, outcome: Forwarded::Unknown } => {
-                let unknown: Vec<Origin> = process.writes.forward_unknown(number).into_iter().collect();
-                hang_up(&unknown, outs);
-            }
+            Effect::SteppedDown => shared.trace.line(now, &name, || "leads no more".into()),
             Effect::ReadAllowed { ticket, deadline } => self.read_allowed(ticket, deadline, outs),
             Effect::ReadRefused { ticket, .. } => self.read_refused(ticket, outs),
             Effect::ReadLog { node, from, bytes } => {
                 let base = process.base;
                 let frames = read_log(self.disk.read(&File::Log), base, from.position, bytes);
-                let process = self.running();
-                process.inputs.push_back(Input::LogRead { node, from, frames });
+                self.running().came.push_back(Input::LogRead { node, from, frames });
             }
             Effect::SendSnapshot { offer } => self.send_snapshot(now, &offer, outs, shared),
             Effect::TakeSnapshot => self.take_snapshot(),
@@ -386,60 +376,29 @@ impl Host {
                     outs.push(Out::Serving);
                 }
             }
+            Effect::LockKeys { .. }
+            | Effect::Forwarded { .. }
+            | Effect::ForwardTaken { .. }
+            | Effect::ForwardDone { .. } => unreachable!("the write path's, which the node has done"),
         }
-    }
-
-    fn commit(&mut self, now: Time, upto: Mark, outs: &mut Vec<Out>, shared: &mut Shared) {
-        let process = self.running();
-        let left = process.unapplied.split_off(&upto.position.0);
-        let applied = std::mem::replace(&mut process.unapplied, left);
-        shared.checks.on_commit(process.node, applied.values());
-        let mut answers = Vec::new();
-        let digest = process.writes.commit(upto, &mut answers).expect("the store is large enough");
-        answer(&answers, outs);
-        // there is always room, so that everything is applied at once; a snapshot's data says nothing before it is exact
-        if let Some(digest) = digest {
-            if !process.rotten {
-                shared.checks.on_applied(process.node, digest);
-            }
-            process.inputs.push_back(Input::Applied { digest });
-        } else {
-            assert!(upto.position < process.consistent, "all is applied");
-        }
-        self.wake_reads(now, outs);
     }
 
     fn begin_write(&mut self, now: Time, op: OpId, key: Key, what: &Op, outs: &mut Vec<Out>, shared: &mut Shared) {
-        let (local, direct) = (self.clock.read(now), shared.dice.chance(0.8));
+        let local = self.clock.read(now);
         let Some(process) = &mut self.process else { return };
-        let place = match process.machine.write_place() {
-            Ok(place) => place,
-            Err(_) => return outs.push(Out::Refuse(op)),
-        };
+        if process.core.machine().write_place().is_err() {
+            return outs.push(Out::Refuse(op));
+        }
         let key = key_bytes(key);
-        if place == WritePlace::Here && process.writes.leads() && direct {
-            let write = write(&key, what);
-            match process.writes.place(local, &write, origin_of(op), &shared.stats, &mut process.counters) {
-                Placed::Prepared => {}
-                // a read in disguise: the machine's own way for such answers knows what it takes
-                Placed::Unchanged => return self.forward(now, op, &key, what, outs, shared),
-                Placed::Answered(_) => unreachable!("no client asks for this server alone"),
-            }
-            // some turns gather more than one write
-            if shared.dice.chance(0.7) {
-                self.input(now, Input::Ticked, outs, shared);
-            }
-            return;
+        let Process { core, counters, .. } = process;
+        let mut scene = Scene { now: local, shared: &shared.stats, counters };
+        let reply = core.submit(&write(&key, what), origin_of(op), &mut scene);
+        assert!(reply.is_none(), "no client asks for this server alone, and there was a place");
+        // some turns gather more than one write
+        if shared.dice.chance(0.7) {
+            core.end_turn(&mut scene);
         }
-        self.forward(now, op, &key, what, outs, shared);
-    }
-
-    fn forward(&mut self, now: Time, op: OpId, key: &[u8], what: &Op, outs: &mut Vec<Out>, shared: &mut Shared) {
-        let request = self.running().writes.forward(&write(key, what), origin_of(op));
-        self.input(now, Input::ForwardAsked { request }, outs, shared);
-        if let Some(origin) = self.process.as_mut().and_then(|process| process.writes.forward_refused()) {
-            outs.push(Out::Refuse(op_of(&origin)));
-        }
+        self.carry_out(now, outs, shared);
     }
 
     /// Hands the disk its next work.
@@ -516,7 +475,7 @@ impl Host {
             (Work::Sync { upto, cut }, Ok(())) => {
                 // the file as it was when the sync began, and nothing was written since
                 process.durable = process.written;
-                process.writes.on_durable(process.durable);
+                process.core.on_durable(process.durable);
                 self.input(now, Input::Persisted { upto, cut }, &mut outs, shared);
             }
         }

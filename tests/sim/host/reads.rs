@@ -71,14 +71,14 @@ impl Host {
                 return self.read_step(now, ticket, outs, shared);
             }
             ReadStep::Value => {
-                let seconds = process.writes.leader_time(local).seconds();
+                let seconds = process.core.writes().leader_time(local).seconds();
                 let item = process.reader.get(process.reader.hash(&read.key), &read.key, seconds);
                 read.value = item.map(|item| (item.value.to_vec(), item.cas));
                 process.reader.quiesce();
             }
             // in strict mode the deadline came with the permission
             ReadStep::Deadline if shared.strict_reads => {}
-            ReadStep::Deadline => read.deadline = process.machine.read_deadline().unwrap_or(Time(0)),
+            ReadStep::Deadline => read.deadline = process.core.machine().read_deadline().unwrap_or(Time(0)),
             // a clock that is read first is the turn's, from before the read came if the thread was stopped between
             ReadStep::Clock if read.step == 0 => read.clock = taken,
             ReadStep::Clock => read.clock = local,

@@ -79,10 +79,11 @@ impl Process {
     /// Everything that is applied, as a file.
     fn keystore(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let history = self.machine.epochs_below(self.writes.applied().position);
-        let mut snapshot = self.writes.begin_snapshot(LOG, &history, &mut bytes);
-        while self.writes.go_on_snapshot(&mut snapshot, usize::MAX, &mut bytes) {}
-        self.writes.end_snapshot(snapshot, &mut bytes);
+        let history = self.core.epochs_below(self.core.applied().position);
+        let writes = self.core.writes();
+        let mut snapshot = writes.begin_snapshot(LOG, &history, &mut bytes);
+        while writes.go_on_snapshot(&mut snapshot, usize::MAX, &mut bytes) {}
+        writes.end_snapshot(snapshot, &mut bytes);
         bytes
     }
 }
@@ -96,7 +97,7 @@ impl Host {
         let mut bytes = Vec::new();
         codec::encode(offer, &mut bytes);
         outs.push(Out::Open(to, stream, Piece::Offer(Rc::from(bytes))));
-        let start = self.running().writes.applied().position;
+        let start = self.running().core.applied().position;
         let sending = Sending { to, snapshot: None, start, moved: now };
         self.running().streams.sending.insert(stream, sending);
     }
@@ -185,7 +186,8 @@ impl Host {
 
     /// The receiver is ready for more.
     fn next(&mut self, now: Time, from: Address, stream: u64, outs: &mut Vec<Out>) {
-        let Process { streams, writes, machine, .. } = self.running();
+        let Process { streams, core, .. } = self.running();
+        let writes = core.writes();
         let Some(sending) = streams.sending.get_mut(&stream) else {
             return outs.push(Out::Stream(from, stream, Piece::Broken));
         };
@@ -193,7 +195,7 @@ impl Host {
         let mut bytes = Vec::new();
         let Some(snapshot) = &mut sending.snapshot else {
             sending.start = writes.applied().position;
-            let history = machine.epochs_below(sending.start);
+            let history = core.epochs_below(sending.start);
             sending.snapshot = Some(writes.begin_snapshot(LOG, &history, &mut bytes));
             return outs.push(Out::Stream(from, stream, Piece::Bytes(Rc::from(bytes))));
         };
@@ -246,7 +248,7 @@ impl Host {
     /// A keystore of what is applied takes the place of the log up to there.
     fn shorten_now(&mut self) {
         let Some(process) = &mut self.process else { return };
-        let applied = process.writes.applied();
+        let applied = process.core.applied();
         let busy = process.queue.iter().any(|work| matches!(work, Work::Keystore { .. } | Work::Rebase { .. }));
         let needed = process.streams.sending.values().any(|sending| sending.start < applied.position);
         let exact = applied.position >= process.consistent && !process.rotten;
@@ -301,9 +303,10 @@ impl Host {
         shared.trace.line(now, &self.name(), || format!("has installed stream {}", taking.stream));
         let process = self.running();
         process.unapplied.clear();
-        restore(&mut process.writes, bytes);
+        restore(process.core.writes_mut(), bytes);
         let snapshot = keystore(bytes, |_| ()).expect("it is whole");
         (process.consistent, process.rotten) = (snapshot.consistent.position, false);
+        process.checked = snapshot.start.position;
         outs.push(Out::Stream(taking.from, taking.stream, Piece::Installed));
         self.wake_reads(now, outs);
         self.input(now, Input::SnapshotInstalled { snapshot }, outs, shared);
@@ -313,7 +316,7 @@ impl Host {
     pub fn rot(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         let item = Item { key: b"ghost", value: b"boo", flags: 0, expiry: Expiry::NEVER, cas: 1, bits: ItemBits(0) };
-        process.rotten = process.writes.restore(&item).expect("the store is large enough");
+        process.rotten = process.core.writes_mut().restore(&item).expect("the store is large enough");
         process.rotten
     }
 
@@ -321,7 +324,7 @@ impl Host {
     #[cfg(test)]
     pub fn flip(&mut self, key: &[u8], bit: usize) -> bool {
         let Some(process) = &mut self.process else { return false };
-        process.rotten = process.writes.flip_bit(key, bit);
+        process.rotten = process.core.writes_mut().flip_bit(key, bit);
         process.rotten
     }
 
