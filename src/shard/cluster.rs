@@ -22,6 +22,7 @@ use crate::writes::{Answer, Origin, ReplicaFault, Write, Writes};
 use std::sync::Arc;
 
 /// Where a thread's writes go.
+#[allow(clippy::large_enum_variant, reason = "there is one for each thread, and the hot path takes no detour")]
 pub enum Path {
     /// To thread 0.
     Thread0,
