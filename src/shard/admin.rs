@@ -65,6 +65,7 @@ impl Shard {
             Some(b"items") => self.reply(id, |out| stats::items(out, &shared)),
             Some(b"slabs") => self.reply(id, |out| stats::slabs(out, &shared)),
             Some(b"conns") => self.reply(id, |out| stats::conns(out, &shared, now)),
+            Some(b"cluster") => self.reply(id, |out| stats::cluster(out, &shared, now)),
             Some(b"sizes") => self.reply(id, |out| {
                 reply::stat(out, "sizes_status", "disabled");
                 reply::end(out);

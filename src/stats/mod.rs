@@ -3,9 +3,11 @@
 //! Each ring thread counts in plain integers of its own (`Counters`) and copies them once a turn to where every thread
 //! may read them (`Shared`). Nothing here reads a clock or asks the kernel: the shell stores what only it can know.
 
+mod cluster;
 mod detail;
 mod text;
 
+pub use cluster::{ClusterStats, cluster};
 pub use detail::{Counted, Detail};
 pub use text::{conns, general, items, settings, slabs};
 
@@ -148,6 +150,8 @@ pub struct Shared {
     counters: Vec<[AtomicU64; COUNTERS]>,
     baseline: Mutex<Counters>,
     records: Mutex<BTreeMap<u64, Arc<ConnRecord>>>,
+    /// Thread 0's last word on its part in a cluster.
+    cluster: Mutex<Option<ClusterStats>>,
 }
 
 impl Shared {
@@ -164,6 +168,7 @@ impl Shared {
             counters,
             baseline: Mutex::new(Counters::default()),
             records: Mutex::new(BTreeMap::new()),
+            cluster: Mutex::new(None),
             config,
         };
         shared.gauges.limit_maxbytes.store(shared.config.memory_bytes, Relaxed);
@@ -193,6 +198,15 @@ impl Shared {
         for (i, base) in baseline.0.iter_mut().enumerate() {
             *base = self.counters.iter().map(|thread| thread[i].load(Relaxed)).sum();
         }
+    }
+
+    /// Thread 0 of a server in a cluster says how it stands: at its ticks, and before it answers `stats cluster` itself.
+    pub fn set_cluster(&self, stats: ClusterStats) {
+        *locked(&self.cluster) = Some(stats);
+    }
+
+    fn cluster(&self) -> MutexGuard<'_, Option<ClusterStats>> {
+        locked(&self.cluster)
     }
 
     /// A connection came.

@@ -52,6 +52,7 @@ fn plain() -> Vec<Row> {
 fn statistics() -> Vec<Row> {
     vec![
         answered("stats bogus\r\n", ERROR),
+        answered("stats cluster\r\n", "STAT role alone\r\nEND\r\n").ours("memcached knows of no cluster"),
         answered("stats reset\r\n", "RESET\r\n"),
         answered("stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n"),
         answered("stats detail\r\n", "CLIENT_ERROR usage: stats detail on|off|dump\r\n"),
