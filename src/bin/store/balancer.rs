@@ -1,6 +1,5 @@
 //! `store addlb`: its command line.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -8,9 +7,9 @@ use ringstore::config;
 use ringstore::control::balancer::BalancerConfig;
 use ringstore::control::balancer::answers::Route;
 use ringstore::time::Duration;
-use ringstore::transport::ClusterKey;
 
 use crate::options::Usage;
+use crate::options::cluster::{BALANCER_PORT_DEFAULT, read_key, resolve};
 
 pub const HELP: &str = "\
 Servers register here in datagrams; store addsrv of this version does not do so yet and stands alone. Clients ask for the
@@ -55,7 +54,7 @@ enum RouteArg {
 impl BalancerArgs {
     pub fn into_config(self) -> Result<BalancerConfig, Usage> {
         Ok(BalancerConfig {
-            listen: resolve(&self.listen)?,
+            listen: resolve("--listen", &self.listen, BALANCER_PORT_DEFAULT)?[0],
             data_dir: self.data_dir,
             route: match self.route {
                 RouteArg::Leader => Route::Leader,
@@ -64,29 +63,7 @@ impl BalancerArgs {
             },
             heartbeat: Duration::from_millis(self.heartbeat),
             min_insync: self.min_insync,
-            key: self.cluster_key_file.as_ref().map(|path| read_key(path)).transpose()?,
+            key: self.cluster_key_file.as_deref().map(read_key).transpose()?,
         })
     }
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, Usage> {
-    let found = text.to_socket_addrs().map(|mut addresses| addresses.next());
-    match found {
-        Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(Usage(format!("--listen {text}: the name has no address"))),
-        Err(error) => {
-            Err(Usage(format!("--listen {text}: {error}; give an address and a port, such as 127.0.0.1:11200")))
-        }
-    }
-}
-
-fn read_key(path: &std::path::Path) -> Result<ClusterKey, Usage> {
-    let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| Usage(format!("--cluster-key-file {shown}: {error}")))?;
-    ClusterKey::from_file(&bytes).ok_or_else(|| {
-        Usage(format!(
-            "--cluster-key-file {shown}: not a key; a key is 32 bytes, or 64 hexadecimal digits: head -c 32 /dev/urandom > \
-             {shown}"
-        ))
-    })
 }

@@ -3,6 +3,7 @@
 //! Owns the way from argv to [`ServerConfig`]. Opens nothing, starts nothing: what it cannot take it refuses by name.
 
 mod addresses;
+pub mod cluster;
 mod extended;
 mod numbers;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
+use cluster::ClusterArgs;
 use ringstore::config::{Fsync, MEMCACHED_VERSION, MEMORY_MEGABYTES_CEILING, ServerConfig};
 
 /// Port that memcached and we listen on unless told otherwise.
@@ -101,8 +103,9 @@ pub struct ServerArgs {
     #[arg(short = 'I', long, value_name = "SIZE", default_value = "1m", value_parser = numbers::item_size)]
     max_item_size: usize,
 
-    /// Directory of the log: every acknowledged write is in it and comes back after a restart
-    /// [default: ringstore.data in the working directory; none under the name memcached]
+    /// Directory of the log: every acknowledged write is in it and comes back after a restart [default: ringstore.data
+    /// in the working directory, none under the name memcached; with --lb and another port than 11211
+    /// ringstore-PORT.data]
     #[arg(long, value_name = "DIR", help_heading = "The log")]
     data_dir: Option<PathBuf>,
 
@@ -113,6 +116,9 @@ pub struct ServerArgs {
     /// Keep no log: a pure cache, empty after a restart [default under the name memcached]
     #[arg(long, conflicts_with = "data_dir", help_heading = "The log")]
     no_log: bool,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 
     /// Run in the background; the call returns when the server is ready
     #[arg(short, long, help_heading = "The process")]
@@ -220,6 +226,7 @@ impl ServerArgs {
     /// The configuration these options ask for.
     pub fn into_config(self, around: &Surroundings) -> Result<ServerConfig, Usage> {
         self.refuse_what_is_missing()?;
+        self.refuse_what_no_cluster_takes()?;
         let memory_bytes = self.memory_bytes(around.personality)?;
         let data_dir = self.log_directory(around.personality)?;
         let extended = extended::read(&self.extended)?;
@@ -230,8 +237,10 @@ impl ServerArgs {
             Some(path) if self.daemon => absolute(path).map(Some),
             other => Ok(other.clone()),
         };
+        let listen = self.addresses()?;
+        let cluster = self.cluster.place(&listen)?;
         Ok(ServerConfig {
-            listen: self.addresses()?,
+            listen,
             port_file: absolute(&around.port_file)?,
             unix_socket: absolute(&self.unix_socket)?,
             unix_mask: self.unix_mask,
@@ -258,7 +267,7 @@ impl ServerArgs {
             daemon: self.daemon,
             core_files: self.enable_coredumps,
             lock_memory: self.lock_memory,
-            cluster: None,
+            cluster,
             accepted,
         })
     }
@@ -303,6 +312,27 @@ impl ServerArgs {
         }
     }
 
+    /// What a server alone may do and one of several may not.
+    fn refuse_what_no_cluster_takes(&self) -> Result<(), Usage> {
+        if self.cluster.lb.is_none() {
+            return Ok(());
+        }
+        if self.no_log {
+            return refuse(
+                "--no-log is not possible with --lb: a server of a cluster answers for what is in its log. Remove --no-log.",
+            );
+        }
+        if self.evict {
+            return refuse(
+                "--evict is not possible with --lb: a cluster keeps what it has acknowledged. Remove --evict and raise -m.",
+            );
+        }
+        if self.unix_socket.is_some() {
+            return refuse("-s is not possible with --lb: the others must reach a server of a cluster. Remove -s.");
+        }
+        Ok(())
+    }
+
     fn memory_bytes(&self, personality: Personality) -> Result<u64, Usage> {
         let megabytes = self.memory_limit.unwrap_or(match personality {
             Personality::Store => MEMORY_MEGABYTES_STORE,
@@ -327,6 +357,7 @@ impl ServerArgs {
     fn log_directory(&self, personality: Personality) -> Result<Option<PathBuf>, Usage> {
         let directory = match (&self.data_dir, personality) {
             (Some(given), _) => Some(given.clone()),
+            (None, _) if self.cluster.lb.is_some() => Some(self.directory_in_a_cluster()?),
             (None, Personality::Store) if !self.no_log => Some(PathBuf::from(DATA_DIR_DEFAULT)),
             (None, _) => None,
         };
@@ -334,6 +365,16 @@ impl ServerArgs {
             return refuse("--fsync says when the log is on the disk, and there is no log: add --data-dir DIR.");
         }
         Ok(directory)
+    }
+
+    /// Servers of a cluster are often tried out side by side: each port has a directory of its own. The usual port has the
+    /// one of a server that stands alone, which joins with the data that it has.
+    fn directory_in_a_cluster(&self) -> Result<PathBuf, Usage> {
+        match self.port.unwrap_or(i32::from(PORT_DEFAULT)) {
+            port if port == i32::from(PORT_DEFAULT) => Ok(PathBuf::from(DATA_DIR_DEFAULT)),
+            port @ 1.. => Ok(PathBuf::from(format!("ringstore-{port}.data"))),
+            _ => refuse("with --lb and a port that is not known before, say where the log is: add --data-dir DIR."),
+        }
     }
 
     fn addresses(&self) -> Result<Vec<std::net::SocketAddr>, Usage> {

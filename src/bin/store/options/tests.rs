@@ -339,3 +339,86 @@ fn memcacheds_texts_begin_as_its_clients_expect() {
     assert_eq!(printed("--version"), "memcached 1.6.45\n");
     assert!(printed("-i").contains("Apache License"));
 }
+
+fn in_a_cluster(line: &str) -> ServerConfig {
+    let config = addsrv(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    assert!(config.cluster.is_some(), "{line}");
+    config
+}
+
+fn place(line: &str) -> ringstore::config::ClusterConfig {
+    in_a_cluster(line).cluster.expect("it was looked at")
+}
+
+#[test]
+fn a_server_of_a_cluster_keeps_a_log_and_all_it_has() {
+    let config = in_a_cluster("--lb 127.0.0.1:11200");
+    assert_eq!((config.evict, config.fsync, config.memory_bytes), (false, Fsync::Always, 1 << 30));
+    let place = config.cluster.expect("a place");
+    assert_eq!((place.balancer.to_string().as_str(), place.peer_port), ("127.0.0.1:11200", 0));
+    assert!(place.advertise.is_none() && place.key.is_none() && !place.strict_reads);
+    assert!(addsrv("").expect("alone").cluster.is_none());
+    in_a_cluster("--lb 127.0.0.1 -M --fsync never");
+    for (line, reason) in [("--no-log", "Remove --no-log"), ("--evict", "Remove --evict"), ("-s sock", "Remove -s")] {
+        refused(&format!("--lb 127.0.0.1 {line}"), reason);
+    }
+}
+
+#[test]
+fn servers_of_a_cluster_side_by_side_have_directories_of_their_own() {
+    let directory = |line: &str| in_a_cluster(line).data_dir.expect("a log");
+    // the usual port joins with the data of a server that stood alone
+    assert_eq!(directory("--lb 127.0.0.1"), addsrv("").expect("alone").data_dir.expect("a log"));
+    assert_eq!(directory("--lb 127.0.0.1 -p 11212"), Path::new("ringstore-11212.data"));
+    assert_eq!(directory("--lb 127.0.0.1 -p 11212 --data-dir d"), Path::new("d"));
+    assert_eq!(directory("--lb 127.0.0.1 -p -1 --data-dir d"), Path::new("d"));
+    refused("--lb 127.0.0.1 -p -1", "add --data-dir DIR");
+    assert_eq!(addsrv("-p 11212").expect("alone").data_dir.as_deref(), Some(Path::new("ringstore.data")));
+    let Call::Serve(options) = memcached::read(vec!["memcached".into(), "--lb=127.0.0.1".into()]).expect("taken")
+    else {
+        panic!("it is no text")
+    };
+    let config = options.into_config(&around(Personality::Memcached)).expect("a cluster under the other name");
+    assert!(config.data_dir.is_some() && !config.evict, "it keeps a log there too");
+}
+
+#[test]
+fn a_place_in_a_cluster_says_where_it_is_reached() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "5c".repeat(32)).expect("written");
+    let key = format!("--cluster-key-file {}", file.path().display());
+    let found = place(&format!("--lb 10.0.0.1:7 -l 10.0.0.2 --peer-port 99 --reads strict {key}"));
+    assert_eq!((found.balancer.to_string().as_str(), found.peer_port, found.strict_reads), ("10.0.0.1:7", 99, true));
+    assert!(found.key.is_some());
+    let found = place(&format!("--lb 10.0.0.1 -l 0.0.0.0 --advertise 10.0.0.2 {key}"));
+    assert_eq!(found.advertise.map(|ip| ip.to_string()).as_deref(), Some("10.0.0.2"));
+    assert_eq!(place("--lb [::1]:8 -l ::1").balancer.to_string(), "[::1]:8");
+    assert_eq!(place("--lb ::1 -l ::1").balancer.to_string(), "[::1]:11200");
+    // the name may stand for an IPv6 address too, to which a socket at 127.0.0.1 cannot speak
+    assert_eq!(place("--lb localhost").balancer.to_string(), "127.0.0.1:11200");
+
+    refused("--lb 10.0.0.1", "add -l");
+    refused(&format!("--lb 10.0.0.1 -l 0.0.0.0 {key}"), "add --advertise HOST");
+    refused(&format!("--lb 10.0.0.1 -l 0.0.0.0 --advertise 0.0.0.0 {key}"), "give one of this machine's");
+    refused("--lb 10.0.0.1 -l ::1", "both IPv6");
+    refused("--lb no-such-host.invalid", "--lb no-such-host.invalid");
+    refused("--lb 127.0.0.1:port", "--lb 127.0.0.1:port");
+    refused("--lb 127.0.0.1 --reads fast", "strict");
+    refused("--lb 127.0.0.1 --peer-port 70000", "70000");
+    refused("--peer-port 5", "--lb");
+    refused("--advertise 10.0.0.1", "--lb");
+}
+
+#[test]
+fn off_loopback_a_cluster_has_a_key() {
+    for line in [
+        "--lb 10.0.0.1 -l 10.0.0.2",
+        "--lb 127.0.0.1 -l 10.0.0.2",
+        "--lb 127.0.0.1 -l 0.0.0.0 --advertise 127.0.0.1",
+        "--lb 127.0.0.1 --advertise 10.0.0.2",
+    ] {
+        refused(line, "head -c 32 /dev/urandom > KEY");
+    }
+    refused("--lb 127.0.0.1 --cluster-key-file /dev/null", "32 bytes");
+    refused("--lb 127.0.0.1 --cluster-key-file /no/such", "head -c 32 /dev/urandom > /no/such");
+}
