@@ -233,7 +233,6 @@ impl Conn {
 
     /// What must hold between turns.
     pub fn check_invariants(&self) {
-        assert!(self.blocked != Blocked::Write || self.unfinished > 0, "waits for no write");
         assert!(self.early.len() <= self.unfinished as usize, "answers to writes that were not asked for");
         assert!(self.swallow == 0 || self.pending.is_empty(), "kept input that is to be dropped");
         assert!(!self.batched, "left in a batch between turns");

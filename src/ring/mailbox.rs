@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::writes::{Answer, OwnedWrite};
+use crate::writes::{Answer, Origin, OwnedWrite};
 
 /// What others have put into a thread's mailbox.
 #[derive(Default)]
@@ -14,6 +14,14 @@ pub struct Mail {
     pub forwards: Vec<OwnedWrite>,
     /// Answers to this thread's writes.
     pub answers: Vec<Answer>,
+    /// Writes of this thread of which nobody knows what became.
+    pub unknown: Vec<Origin>,
+    /// For thread 0: tickets of threads that ask whether they may read.
+    pub asks: Vec<u64>,
+    /// The answer to this thread's question.
+    pub may_read: Option<bool>,
+    /// Keys were unlocked.
+    pub unlocked: bool,
 }
 
 #[derive(Default)]
@@ -28,6 +36,10 @@ struct Mailbox {
 pub struct Mailboxes {
     boxes: Vec<Mailbox>,
     stopping: AtomicBool,
+    /// In a cluster, before it stops: another server is to lead.
+    resigning: AtomicBool,
+    /// This server does not lead.
+    resigned: AtomicBool,
     /// Threads but the first that still serve connections.
     serving: AtomicU32,
 }
@@ -39,6 +51,8 @@ impl Mailboxes {
         Self {
             boxes: (0..threads).map(|_| Mailbox::default()).collect(),
             stopping: AtomicBool::new(false),
+            resigning: AtomicBool::new(false),
+            resigned: AtomicBool::new(false),
             serving: AtomicU32::new(threads as u32 - 1),
         }
     }
@@ -73,6 +87,28 @@ impl Mailboxes {
     /// A thread could not be called; the next one who puts tries again, and the thread looks at its next tick.
     pub fn call_failed(&self, thread: usize) {
         self.boxes[thread].called.store(false, Ordering::Release);
+    }
+
+    /// Another server is to lead, if this one does.
+    pub fn resign(&self) {
+        self.resigning.store(true, Ordering::Release);
+    }
+
+    /// Whether another is to lead.
+    #[must_use]
+    pub fn resigning(&self) -> bool {
+        self.resigning.load(Ordering::Acquire)
+    }
+
+    /// Thread 0: this server does not lead.
+    pub fn on_resigned(&self) {
+        self.resigned.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said.
+    #[must_use]
+    pub fn has_resigned(&self) -> bool {
+        self.resigned.load(Ordering::Acquire)
     }
 
     /// The server stops.

@@ -28,10 +28,10 @@ use super::token::Token;
 use crate::config;
 use crate::conn::ConnId;
 use crate::log::Position;
-use crate::shard::{Effects, Input, Shard};
+use crate::shard::{Effects, Input, Shard, thread_of};
 use crate::stats::{ConnRecord, Shared};
 use crate::time::Time;
-use crate::writes::{Answer, OwnedWrite};
+use crate::writes::{Answer, Origin, OwnedWrite};
 
 /// How often an idle thread looks at the clock.
 static TICK: Timespec = Timespec::new().nsec(config::TICK_NANOS);
@@ -49,6 +49,10 @@ enum Event {
     FrameWritten { buffer: Vec<u8> },
     Forwarded(OwnedWrite),
     Answered(Answer),
+    Unknown(Origin),
+    Unlocked,
+    ReadsAsked(u64),
+    ReadsAnswered(bool),
     Ticked,
     Stopping,
 }
@@ -277,6 +281,12 @@ impl RingThread {
         self.mailboxes.take(self.id, &mut mail);
         self.events.extend(mail.forwards.drain(..).map(Event::Forwarded));
         self.events.extend(mail.answers.drain(..).map(Event::Answered));
+        self.events.extend(mail.unknown.drain(..).map(Event::Unknown));
+        self.events.extend(mail.asks.drain(..).map(Event::ReadsAsked));
+        self.events.extend(mail.may_read.take().map(Event::ReadsAnswered));
+        if std::mem::take(&mut mail.unlocked) {
+            self.events.push(Event::Unlocked);
+        }
         self.mail = mail;
     }
 
@@ -378,6 +388,30 @@ impl RingThread {
             mailboxes.put(thread, |mail| mail.answers.extend(effects.answers.drain(..run)));
             call(driver, mailboxes, thread);
         }
+        if self.shared.config.cluster.is_some() {
+            self.post_of_cluster();
+        }
+    }
+
+    fn post_of_cluster(&mut self) {
+        let Self { effects, driver, mailboxes, .. } = self;
+        let cluster = &mut effects.cluster;
+        let mut put = |thread: usize, put: &mut dyn FnMut(&mut Mail)| {
+            mailboxes.put(thread, put);
+            call(driver, mailboxes, thread);
+        };
+        if !cluster.asks.is_empty() {
+            put(0, &mut |mail| mail.asks.append(&mut cluster.asks));
+        }
+        for origin in cluster.unknown.drain(..) {
+            put(origin.shard.into(), &mut |mail| mail.unknown.push(origin));
+        }
+        for (ticket, allowed) in cluster.answers.drain(..) {
+            put(thread_of(ticket), &mut |mail| mail.may_read = Some(allowed));
+        }
+        for thread in cluster.wakes.drain(..) {
+            put(thread, &mut |mail| mail.unlocked = true);
+        }
     }
 }
 
@@ -415,6 +449,10 @@ impl Event {
             Self::FrameWritten { buffer } => Input::FrameWritten { buffer },
             Self::Forwarded(write) => Input::Forwarded { write },
             Self::Answered(answer) => Input::Answered { answer },
+            Self::Unknown(origin) => Input::Unknown { origin },
+            Self::Unlocked => Input::Unlocked,
+            Self::ReadsAsked(ticket) => Input::ReadsAsked { ticket },
+            Self::ReadsAnswered(allowed) => Input::ReadsAnswered { allowed },
             Self::Ticked => Input::Ticked,
             Self::Stopping => Input::Stopping,
         }

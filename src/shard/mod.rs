@@ -30,7 +30,7 @@ use crate::store::Reader;
 use crate::time::{NANOS, Time};
 use crate::writes::{Answer, Frame, Origin, OwnedWrite, Write, Writes};
 
-pub use self::cluster::{ClusterEffects, Path};
+pub use self::cluster::{ClusterEffects, Path, thread_of};
 
 use self::cluster::Reads;
 use self::feed::Batch;
@@ -501,8 +501,11 @@ impl Shard {
 
     /// What must hold between steps.
     pub fn check_invariants(&self) {
-        for conn in self.conns.iter().flatten() {
+        for (at, conn) in self.conns.iter().enumerate() {
+            let Some(conn) = conn else { continue };
             conn.check_invariants();
+            let waits = conn.blocked != Blocked::Write || conn.unfinished > 0;
+            assert!(waits || self.resumable.contains(&ConnId(at as u32)), "waits for no write");
         }
         self.path.check_invariants();
     }

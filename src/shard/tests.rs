@@ -8,10 +8,13 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Effects, Input, Path, Shard};
+mod cluster;
+
+use super::{Effects, Happened, Input, Path, Shard};
 use crate::config::{Fsync, ServerConfig};
 use crate::conn::ConnId;
 use crate::log::{Epoch, LogIndex, Position};
+use crate::node::Gate;
 use crate::stats::{ConnRecord, Counter, Shared};
 use crate::store::{self, Region, StoreConfig};
 use crate::time::{NANOS, Time};
@@ -51,13 +54,28 @@ struct World {
     forwards: Vec<OwnedWrite>,
     answers: Vec<Vec<Answer>>,
     frames: VecDeque<Frame>,
+    /// What the disk of a server in a cluster will say.
+    disk: VecDeque<Happened>,
+    /// What else the shards' shells will hand over.
+    mail: Vec<Vec<Input<'static>>>,
     /// Where the log ends.
     written: Position,
     now: Time,
 }
 
+/// What the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    WithoutLog,
+    Logged,
+    /// The only member of a cluster.
+    Cluster {
+        strict_reads: bool,
+    },
+}
+
 impl World {
-    fn new(seed: u64, threads: usize, logged: bool) -> Self {
+    fn new(seed: u64, threads: usize, kind: Kind) -> Self {
         let (writer, readers) = store::create(StoreConfig {
             memory_bytes: 64 << 20,
             address_bytes: 64 << 20,
@@ -69,7 +87,7 @@ impl World {
         })
         .expect("memory");
         let mut writes = Writes::new(writer, true);
-        if logged {
+        if kind == Kind::Logged {
             writes.attach_log(LogStart {
                 epoch: Epoch(1),
                 last_index: LogIndex(0),
@@ -77,25 +95,43 @@ impl World {
                 last_time: START,
             });
         }
-        let shared = Arc::new(Shared::new(config(threads, logged), 1, START));
-        let mut writes = Some(writes);
-        let shards = readers
+        let shared = Arc::new(Shared::new(config(threads, kind != Kind::WithoutLog), 1, START));
+        let (path, gate, said) = match kind {
+            Kind::WithoutLog | Kind::Logged => (Path::Alone(writes), None, Vec::new()),
+            Kind::Cluster { strict_reads } => {
+                let gate = Arc::new(Gate::new(threads, strict_reads));
+                let (node, said) = cluster::node(writes, Arc::clone(&gate), strict_reads);
+                (Path::Node(Box::new(node)), Some(gate), said)
+            }
+        };
+        let mut path = Some(path);
+        let mut shards: Vec<Shard> = readers
             .into_iter()
             .enumerate()
             .map(|(id, reader)| {
-                Shard::new(id as u16, reader, writes.take().map_or(Path::Thread0, Path::Alone), Arc::clone(&shared))
+                Shard::new(id as u16, reader, path.take().unwrap_or(Path::Thread0), Arc::clone(&shared))
             })
             .collect();
-        Self {
+        let mut effects = Effects::default();
+        if let Some(gate) = gate {
+            shards.iter_mut().for_each(|shard| shard.join(Arc::clone(&gate), cluster::clock));
+            cluster::set_clock(START);
+            shards[0].cluster_begin(START, said, &mut effects);
+        }
+        let mut world = Self {
             rng: StdRng::seed_from_u64(seed),
             shards,
+            disk: VecDeque::new(),
+            mail: (0..threads).map(|_| Vec::new()).collect(),
             clients: Vec::new(),
             forwards: Vec::new(),
             answers: (0..threads).map(|_| Vec::new()).collect(),
             frames: VecDeque::new(),
             written: Position(0),
             now: START,
-        }
+        };
+        world.carry_out(0, effects);
+        world
     }
 
     fn connect(&mut self, input: Vec<u8>) {
@@ -134,6 +170,7 @@ impl World {
             }
         }
         inputs.extend(self.answers[id].drain(..).map(|answer| Input::Answered { answer }));
+        inputs.extend(self.mail[id].drain(..));
         if id == 0 {
             inputs.extend(self.forwards.drain(..).map(|write| Input::Forwarded { write }));
             if self.rng.random_bool(0.5) {
@@ -147,6 +184,9 @@ impl World {
         }
         let mut effects = Effects::default();
         self.shards[id].step(self.now, inputs.into_iter(), &mut effects);
+        if id == 0 && self.shards[0].node().is_some() {
+            self.cluster_turn(&mut effects);
+        }
         self.shards[id].check_invariants();
         self.carry_out(id, effects);
     }
@@ -158,6 +198,7 @@ impl World {
         for answer in effects.answers {
             self.answers[answer.origin.shard as usize].push(answer);
         }
+        self.carry_out_for_cluster(effects.cluster);
         for (conn, buffer) in effects.sends {
             let client = self.client(id, conn);
             assert!(client.sending.is_none(), "one send at a time");
@@ -307,7 +348,13 @@ fn every_client_is_answered_as_by_a_naive_server() {
     for seed in seeds() {
         println!("replay with RINGSTORE_SEED={seed}");
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut world = World::new(seed, rng.random_range(1..=3), rng.random_bool(0.6));
+        let kind = match rng.random_range(0..10) {
+            0..3 => Kind::WithoutLog,
+            3..6 => Kind::Logged,
+            _ => Kind::Cluster { strict_reads: rng.random_bool(0.3) },
+        };
+        let mut world = World::new(seed, rng.random_range(1..=3), kind);
+        world.found();
         let mut expected = Vec::new();
         for client in 0..rng.random_range(1..8) {
             let (input, output) = story(&mut rng, client);
@@ -324,7 +371,7 @@ fn every_client_is_answered_as_by_a_naive_server() {
 
 /// A world of one client on one thread with a log that does nothing by itself.
 fn one_client(input: &str) -> World {
-    let mut world = World::new(1, 1, true);
+    let mut world = World::new(1, 1, Kind::Logged);
     world.connect(Vec::new());
     world.give(input.as_bytes());
     world
@@ -413,7 +460,7 @@ fn a_stopping_server_answers_what_it_has_received() {
 
 /// A server without a log, and one client of its.
 fn cache() -> World {
-    let mut world = World::new(1, 1, false);
+    let mut world = World::new(1, 1, Kind::WithoutLog);
     world.connect(Vec::new());
     world
 }
