@@ -9,8 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringstore::control::fleet::Fleet;
 use ringstore::control::output::{self, Outcome};
+use ringstore::control::reply::Reply;
 use ringstore::control::request::{self, Key, Request, RequestError, StoreMode};
+use ringstore::control::roster::BalancerAt;
 use ringstore::control::session::Server;
 use ringstore::time::Seconds;
 
@@ -18,6 +21,8 @@ use ringstore::time::Seconds;
 const EX_USAGE: u8 = 64;
 /// sysexits: standard input or output failed.
 const EX_IOERR: u8 = 74;
+/// Who is asked when neither `--server` nor `--lb` is given.
+const SERVER_DEFAULT: &str = "127.0.0.1:11211";
 /// Longest time-out: a day.
 const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
 
@@ -25,9 +30,16 @@ const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
 #[derive(Parser, Debug)]
 #[command(name = "client", version, subcommand_required = true, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// The server
-    #[arg(long, global = true, value_name = "HOST:PORT", default_value = "127.0.0.1:11211")]
-    server: String,
+    /// The server [default: 127.0.0.1:11211]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// The load balancer of a cluster: whichever of its servers can answers
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    lb: Option<String>,
+    /// With --lb: send a set or touch again when its outcome is unknown, though it may then take place twice, over what
+    /// others wrote in between
+    #[arg(long, global = true)]
+    resend: bool,
     /// Form of the output
     #[arg(short, long, global = true, value_enum, default_value = "text")]
     output: Form,
@@ -157,12 +169,38 @@ fn main() -> ExitCode {
     };
     let outcome = match to_request(cli.command, format) {
         Err(outcome) => outcome,
-        Ok(request) => match (Server { name: cli.server, timeout: cli.timeout }).call(&request) {
+        Ok(request) => match ask(cli.server, cli.lb, cli.timeout, cli.resend, &request) {
             Ok(replies) => output::show(&request, &replies, format),
-            Err(error) => failure(error.to_string(), error.exit_code()),
+            Err(outcome) => outcome,
         },
     };
     finish(&outcome)
+}
+
+fn ask(
+    server: Option<String>,
+    lb: Option<String>,
+    timeout: Duration,
+    resend: bool,
+    request: &Request,
+) -> Result<Vec<Reply>, Outcome> {
+    if server.is_some() && lb.is_some() {
+        return Err(failure(
+            "--server names one server and --lb all of a cluster: give one of them.".to_owned(),
+            EX_USAGE,
+        ));
+    }
+    if resend && (lb.is_none() || !request.may_be_repeated()) {
+        let sentence = "--resend is for a set without a condition, or a touch, with --lb: anything else done twice is not what \
+                        was asked for.";
+        return Err(failure(sentence.to_owned(), EX_USAGE));
+    }
+    let Some(name) = lb else {
+        let server = Server { name: server.unwrap_or_else(|| SERVER_DEFAULT.to_owned()), timeout };
+        return server.call(request).map_err(|error| failure(error.to_string(), error.exit_code()));
+    };
+    let fleet = Fleet { balancer: BalancerAt { name, timeout }, timeout, resend };
+    fleet.call(request).map_err(|error| failure(error.to_string(), error.exit_code()))
 }
 
 fn failure(complaint: String, status: u8) -> Outcome {

@@ -168,6 +168,12 @@ impl Request {
         !matches!(self, Self::Get { .. } | Self::Stats(_) | Self::Version)
     }
 
+    /// Whether a write that is done twice in a row leaves, and answers, what it does once.
+    #[must_use]
+    pub const fn may_be_repeated(&self) -> bool {
+        matches!(self, Self::Store { mode: StoreMode::Set, .. } | Self::Touch(..)) || !self.is_write()
+    }
+
     /// Whether this reply is the last one to this request.
     #[must_use]
     pub const fn ends_with(&self, reply: &Reply) -> bool {

@@ -1,10 +1,10 @@
-//! One connection of the client to a server, on tokio-uring.
+//! A connection of the client to a server, on tokio-uring.
 //!
 //! Every wait has a bound. What became of a write whose answer did not come is said to be unknown, never "failed" (C2).
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
+use super::address;
 use super::reply::{self, Malformed, Reply};
 use super::request::Request;
 
@@ -21,8 +22,8 @@ const PORT_DEFAULT: u16 = 11211;
 const SEND_BYTES: usize = 256 << 10;
 /// Room for what the server sends.
 const RECEIVE_BYTES: usize = 64 << 10;
-/// Submission queue entries: one request is under way at a time.
-const RING_ENTRIES: u32 = 8;
+/// Submission queue entries: a request to each of some servers is under way at a time.
+const RING_ENTRIES: u32 = 64;
 
 /// sysexits: the server cannot be reached.
 const EX_UNAVAILABLE: u8 = 69;
@@ -148,30 +149,18 @@ impl Server {
     /// # Errors
     /// Why there is no full answer.
     pub fn call(&self, request: &Request) -> Result<Vec<Reply>, SessionError> {
-        let addresses = self.addresses()?;
-        let runtime =
-            tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES)).map_err(SessionError::Ring)?;
-        runtime.block_on(async {
-            let mut session =
-                Session { server: self, stream: self.connect(&addresses).await?, write: request.is_write() };
-            session.call(request).await
-        })
+        runtime().map_err(SessionError::Ring)?.block_on(async { self.open().await?.call(request).await })
     }
 
-    fn addresses(&self) -> Result<Vec<SocketAddr>, SessionError> {
-        let bare = self.name.trim_start_matches('[').trim_end_matches(']');
-        let found = match bare.parse::<std::net::IpAddr>() {
-            Ok(ip) => Ok(vec![SocketAddr::new(ip, PORT_DEFAULT)]),
-            Err(_) if self.name.contains(':') => self.name.to_socket_addrs().map(Vec::from_iter),
-            Err(_) => (self.name.as_str(), PORT_DEFAULT).to_socket_addrs().map(Vec::from_iter),
-        };
-        match found {
-            Ok(addresses) if addresses.is_empty() => {
-                Err(SessionError::NoAddress(self.name.clone(), io::ErrorKind::NotFound.into()))
-            }
-            Ok(addresses) => Ok(addresses),
-            Err(error) => Err(SessionError::NoAddress(self.name.clone(), error)),
-        }
+    /// Opens a connection. To be called on a tokio-uring runtime.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn open(&self) -> Result<Session, SessionError> {
+        let addresses = address::resolve(&self.name, PORT_DEFAULT)
+            .map_err(|error| SessionError::NoAddress(self.name.clone(), error))?;
+        let stream = self.connect(&addresses).await?;
+        Ok(Session { server: self.clone(), stream, input: BytesMut::with_capacity(RECEIVE_BYTES), write: false })
     }
 
     /// The first address that answers: a name often stands for an IPv6 and an IPv4 one.
@@ -192,14 +181,35 @@ impl Server {
     }
 }
 
-struct Session<'a> {
-    server: &'a Server,
+/// A ring of the control plane and what runs on it.
+///
+/// # Errors
+/// The kernel's.
+pub fn runtime() -> io::Result<tokio_uring::Runtime> {
+    tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES))
+}
+
+/// An open connection. After an error it is of no use.
+pub struct Session {
+    server: Server,
     stream: TcpStream,
+    input: BytesMut,
+    /// Whether what is asked now may change data.
     write: bool,
 }
 
-impl Session<'_> {
-    async fn call(&mut self, request: &Request) -> Result<Vec<Reply>, SessionError> {
+impl Session {
+    /// Changes how long each next byte of progress is waited for.
+    pub const fn wait_for(&mut self, timeout: Duration) {
+        self.server.timeout = timeout;
+    }
+
+    /// Sends one request and waits for its answer.
+    ///
+    /// # Errors
+    /// Why there is no full answer.
+    pub async fn call(&mut self, request: &Request) -> Result<Vec<Reply>, SessionError> {
+        self.write = request.is_write();
         let unsent = self.send(request.encode()).await?;
         let answer = self.receive(request).await;
         match (answer, unsent) {
@@ -224,8 +234,8 @@ impl Session<'_> {
         Ok(None)
     }
 
-    async fn receive(&self, request: &Request) -> Result<Vec<Reply>, SessionError> {
-        let mut input = BytesMut::with_capacity(RECEIVE_BYTES);
+    async fn receive(&mut self, request: &Request) -> Result<Vec<Reply>, SessionError> {
+        let mut input = std::mem::take(&mut self.input);
         let mut replies = Vec::new();
         loop {
             let taken = reply::take(&mut input)
@@ -234,6 +244,7 @@ impl Session<'_> {
                 let last = request.ends_with(&reply);
                 replies.push(reply);
                 if last {
+                    self.input = input;
                     return Ok(replies);
                 }
                 continue;

@@ -6,10 +6,11 @@ use clap::{Args, ValueEnum};
 use ringstore::config;
 use ringstore::control::balancer::BalancerConfig;
 use ringstore::control::balancer::answers::Route;
+use ringstore::control::roster::BALANCER_PORT_DEFAULT;
 use ringstore::time::Duration;
 
 use crate::options::Usage;
-use crate::options::cluster::{BALANCER_PORT_DEFAULT, read_key, resolve};
+use crate::options::cluster::{read_key, resolve};
 
 pub const HELP: &str = "\
 Servers register here in datagrams; store addsrv of this version does not do so yet and stands alone. Clients ask for the

@@ -1,16 +1,15 @@
 //! `--lb` and what goes with it: a server's place in a cluster, and the addresses and keys that cluster commands share.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ringstore::config::ClusterConfig;
+use ringstore::control::address;
+use ringstore::control::roster::BALANCER_PORT_DEFAULT;
 use ringstore::transport::ClusterKey;
 
 use super::{Usage, refuse};
-
-/// Port that a load balancer listens on unless told otherwise.
-pub const BALANCER_PORT_DEFAULT: u16 = 11200;
 
 /// The options of a server in a cluster.
 #[derive(Args, Clone, Debug)]
@@ -117,22 +116,13 @@ fn of_family(found: Vec<SocketAddr>, own: SocketAddr) -> Option<SocketAddr> {
     found.into_iter().find(|address| address.is_ipv4() == own.is_ipv4())
 }
 
-/// All addresses of HOST:PORT, [V6]:PORT or HOST, which gets `port`.
+/// All addresses of HOST:PORT, [V6]:PORT or HOST, which gets `port`; at least one.
 ///
 /// # Errors
 /// When it has none.
 pub fn resolve(option: &str, text: &str, port: u16) -> Result<Vec<SocketAddr>, Usage> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let found = match bare.parse::<IpAddr>() {
-        Ok(ip) => return Ok(vec![SocketAddr::new(ip, port)]),
-        Err(_) if text.contains(':') => text.to_socket_addrs().map(Vec::from_iter),
-        Err(_) => (text, port).to_socket_addrs().map(Vec::from_iter),
-    };
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => refuse(format!("{option} {text}: the name has no address; give one such as 127.0.0.1.")),
-        Err(error) => refuse(format!("{option} {text}: {error}; give an address such as 127.0.0.1:{port}.")),
-    }
+    address::resolve(text, port)
+        .map_err(|error| Usage(format!("{option} {text}: {error}; give an address such as 127.0.0.1:{port}.")))
 }
 
 /// `--cluster-key-file`.

@@ -1,4 +1,8 @@
-//! JSON and base64 for the client's output: the few forms it needs. Pure.
+//! JSON and base64 in the few forms that the control plane needs. Pure.
+
+mod read;
+
+pub use read::Value;
 
 use std::fmt::Write;
 
