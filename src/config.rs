@@ -141,6 +141,30 @@ pub const ASSEMBLY_BYTES_MAX: usize = OUTGOING_BYTES_MAX;
 pub const MESSAGES_OUT_OF_ORDER_MAX: usize = 4096;
 /// When a peer acks nothing for so long, what is under way to it is given up: whoever sent it has long sent something newer.
 pub const MESSAGE_LIFETIME: Duration = Duration::from_millis(2000);
+/// Buffers of messages to a peer that are kept for coming ones, and the largest that is.
+pub const MESSAGE_BUFFERS_KEPT: usize = 16;
+/// See above.
+pub const MESSAGE_BUFFER_BYTES_KEPT: usize = 128 << 10;
+/// Trains to one peer in one turn of the loop: who has more to send lets the others have their turn.
+pub const TRAINS_PER_TURN_MAX: usize = 4;
+/// Bytes of datagrams in one call (`UDP_SEGMENT`): with their headers they are one IP packet to the kernel.
+pub const SEGMENTED_BYTES_MAX: usize = 65_000;
+/// Buffers for other servers' datagrams: what comes between two turns of the loop beyond them waits in the socket.
+pub const DATAGRAM_BUFFERS: u16 = 1024;
+/// Bytes of one: a datagram, and what the kernel says about it.
+pub const DATAGRAM_BUFFER_BYTES: usize = 2048;
+/// The same where datagrams are large.
+pub const DATAGRAM_BUFFERS_LARGE: u16 = 128;
+/// See above.
+pub const DATAGRAM_BUFFER_BYTES_LARGE: usize = 61_440;
+/// Bytes of datagrams that wait in a socket, each way, if the system allows it.
+pub const PEER_SOCKET_BYTES: usize = 8 << 20;
+/// A server that is neither in the configuration nor was heard for so long is forgotten when others need its place.
+pub const PEER_SILENCE_MAX: Duration = Duration::from_seconds(60);
+/// How long a port in use may turn out to be a dead predecessor's, whose ring the kernel is still taking apart.
+pub const PREDECESSOR_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+/// Connections of other servers that wait to be accepted.
+pub const PEER_BACKLOG: i32 = 64;
 /// Starts of a peer that are known to have ended.
 pub const ENDED_SESSIONS_KEPT: usize = 8;
 /// Bytes of a server's addresses in messages.

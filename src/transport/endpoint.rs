@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::key::{ClusterKey, Guard};
-use super::link::{Counts, Link, Refusal, Repair};
-use super::packet::{Header, Session};
+use super::link::{self, Counts, Link, Refusal, Repair};
+use super::packet::{CHECKSUM_BYTES, Header, SEAL_BYTES, Session};
 use super::train::Train;
 use crate::config;
 use crate::log::{Incarnation, NodeId};
@@ -29,6 +29,8 @@ pub struct Endpoint {
     identity: Identity,
     datagram_bytes: usize,
     links: BTreeMap<NodeId, Link>,
+    /// The largest number of a datagram to one who was forgotten since: numbers are nonces.
+    numbered: u64,
     counts: Counts,
 }
 
@@ -37,7 +39,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(identity: Identity, datagram_bytes: usize) -> Self {
         assert!(datagram_bytes >= config::DATAGRAM_BYTES_MIN, "an ack and a piece fit");
-        Self { identity, datagram_bytes, links: BTreeMap::new(), counts: Counts::default() }
+        Self { identity, datagram_bytes, links: BTreeMap::new(), numbered: 0, counts: Counts::default() }
     }
 
     const fn session(&self) -> Session {
@@ -50,8 +52,33 @@ impl Endpoint {
         if self.links.len() >= config::PEERS_MAX && !self.links.contains_key(&peer) {
             return Err(Refusal::TooManyPeers);
         }
-        let Identity { node, key, .. } = &self.identity;
-        Ok(self.links.entry(peer).or_insert_with(|| Link::new(*node, session, peer, key.as_ref(), bytes)))
+        let (Identity { node, key, .. }, numbered) = (&self.identity, self.numbered);
+        Ok(self.links.entry(peer).or_insert_with(|| Link::new(*node, session, peer, key.as_ref(), bytes, numbered)))
+    }
+
+    /// Empty memory for a message to `peer`, with room that earlier ones needed.
+    pub fn buffer(&mut self, peer: NodeId) -> Vec<u8> {
+        self.links.get_mut(&peer).map_or_else(Vec::new, Link::buffer)
+    }
+
+    /// Bytes of the largest message that leaves in one datagram; a larger one goes in pieces, which are repaired.
+    #[must_use]
+    pub const fn whole_bytes_max(&self) -> usize {
+        let guard = if self.identity.key.is_some() { SEAL_BYTES } else { CHECKSUM_BYTES };
+        link::whole_bytes_max(self.datagram_bytes, guard)
+    }
+
+    /// Peers to which nothing is under way in pieces any more, when something was since this was last asked: it has come, or was
+    /// given up, or was not taken.
+    pub fn take_settled(&mut self, settled: &mut Vec<NodeId>) {
+        settled.extend(self.links.iter_mut().filter_map(|(&peer, link)| link.take_settled().then_some(peer)));
+    }
+
+    /// A datagram of so many bytes came that is larger than any of ours.
+    pub const fn note_foreign(&mut self, bytes: usize) {
+        self.counts.datagrams_received += 1;
+        self.counts.bytes_received += bytes as u64;
+        self.counts.refused_foreign += 1;
     }
 
     /// Takes a message for `peer`; it leaves with the next `transmit`.
@@ -136,7 +163,9 @@ impl Endpoint {
 
     /// The peer has left the cluster.
     pub fn forget(&mut self, peer: NodeId) {
-        self.links.remove(&peer);
+        if let Some(link) = self.links.remove(&peer) {
+            self.numbered = self.numbered.max(link.number());
+        }
     }
 
     /// A round trip to `peer`, once one was measured.

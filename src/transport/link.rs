@@ -59,6 +59,11 @@ pub struct Counts {
     pub refused_peers: u64,
 }
 
+/// Bytes of the largest message that leaves in one datagram of so many bytes, whose guard has so many.
+pub const fn whole_bytes_max(datagram_bytes: usize, guard_bytes: usize) -> usize {
+    datagram_bytes - HEADER_BYTES - guard_bytes - chunk::MESSAGE_BYTES
+}
+
 /// The peer's side: of one start of it.
 struct Incoming {
     session: Session,
@@ -85,14 +90,22 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(me: NodeId, own: Session, peer: NodeId, key: Option<&ClusterKey>, datagram_bytes: usize) -> Self {
+    /// Numbers go on behind `number`: none is used twice for a peer in a start of this end.
+    pub fn new(
+        me: NodeId,
+        own: Session,
+        peer: NodeId,
+        key: Option<&ClusterKey>,
+        datagram_bytes: usize,
+        number: u64,
+    ) -> Self {
         Self {
             own,
             guard: Guard::new(key, me, own, peer),
             datagram_bytes,
             outgoing: Outgoing::default(),
             recovery: Recovery::new(datagram_bytes),
-            number: 0,
+            number,
             incoming: None,
             ended: Vec::new(),
             probe: false,
@@ -103,15 +116,30 @@ impl Link {
     /// Takes a message for the peer.
     pub fn send(&mut self, now: Time, message: Vec<u8>, repair: Repair) -> Result<(), Refusal> {
         if self.outgoing.is_full(message.len()) {
+            self.outgoing.on_refused();
             return Err(Refusal::Full);
         }
-        let room = self.datagram_bytes - HEADER_BYTES - self.guard.bytes();
-        let fits = message.len() + chunk::MESSAGE_BYTES <= room;
+        let fits = message.len() <= whole_bytes_max(self.datagram_bytes, self.guard.bytes());
         match repair {
             Repair::Never if fits => self.outgoing.push_once(message),
             Repair::Never | Repair::Pieces => self.outgoing.push_repaired(now, message),
         }
         Ok(())
+    }
+
+    /// The number given last.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Empty memory for a message.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.outgoing.buffer()
+    }
+
+    /// Whether nothing is under way in pieces any more, when something was since this was last asked.
+    pub fn take_settled(&mut self) -> bool {
+        self.outgoing.take_settled()
     }
 
     /// Whether a datagram is to be sent now.
@@ -180,6 +208,7 @@ impl Link {
             && let Some(message) = self.outgoing.next_once(room)
         {
             chunk::put_message(out, &message);
+            self.outgoing.keep_buffer(message);
         }
         let mut pieces = self.recovery.spare_pieces();
         if !(self.probe || self.recovery.has_room()) {

@@ -42,12 +42,40 @@ pub struct Outgoing {
     bytes: usize,
     /// When the peer last acked something, or had nothing to ack.
     progress: Time,
+    /// The last of the repaired ones came or was given up, or one was not taken, since that was asked.
+    settled: bool,
+    /// Memory of messages that have left, for coming ones.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Outgoing {
     /// Whether a message of so many bytes would go over the bound.
     pub const fn is_full(&self, bytes: usize) -> bool {
         self.bytes + bytes > config::OUTGOING_BYTES_MAX
+    }
+
+    /// A message was not taken.
+    pub const fn on_refused(&mut self) {
+        self.settled = true;
+    }
+
+    /// Whether no repaired message is under way any more, when some were since this was last asked.
+    pub fn take_settled(&mut self) -> bool {
+        std::mem::take(&mut self.settled) && self.repaired.is_empty()
+    }
+
+    /// Empty memory for a message.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes back the memory of a message that has left.
+    pub fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        let useful = (1..=config::MESSAGE_BUFFER_BYTES_KEPT).contains(&buffer.capacity());
+        if useful && self.spare.len() < config::MESSAGE_BUFFERS_KEPT {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
     }
 
     pub fn push_once(&mut self, message: Vec<u8>) {
@@ -108,7 +136,9 @@ impl Outgoing {
         }
         if message.acked.is_all_below(message.bytes.len() as u64) {
             self.bytes -= message.bytes.len();
-            self.repaired.remove(&piece.message);
+            let whole = self.repaired.remove(&piece.message).expect("it was there");
+            self.keep_buffer(whole.bytes);
+            self.settled |= self.repaired.is_empty();
         }
     }
 
@@ -139,6 +169,7 @@ impl Outgoing {
     /// The peer has lost what it had of them, or is lost.
     pub fn forget_repaired(&mut self) {
         self.bytes = self.once.iter().map(Vec::len).sum();
+        self.settled |= !self.repaired.is_empty();
         self.repaired.clear();
         self.ready.clear();
     }

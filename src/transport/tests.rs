@@ -290,6 +290,48 @@ fn a_peer_that_acks_nothing_costs_a_bounded_amount() {
 }
 
 #[test]
+fn who_is_forgotten_and_spoken_to_again_gets_no_number_twice() {
+    let (mut a, mut b) = (end(A, 1, 1, Some(key())), end(B, 1, 2, Some(key())));
+    for round in 0..3_u8 {
+        a.send(START, B, vec![round; 100], Repair::Never).expect("there is room");
+        let datagram = transmitted(&mut a, START, B).remove(0);
+        let number = Header::decode(&datagram).expect("a header").number;
+        assert_eq!(number, u64::from(round) + 1, "a number is a nonce, and the key is the same");
+        assert_eq!(received(&mut b, START, &datagram), Ok(vec![vec![round; 100]]), "nothing is taken for a replay");
+        a.forget(B);
+        assert_eq!(a.links(), 0);
+    }
+}
+
+#[test]
+fn it_says_when_nothing_is_under_way_in_pieces_any_more() {
+    let (mut a, mut b) = (end(A, 1, 1, None), end(B, 1, 2, None));
+    let settled = |a: &mut Endpoint| {
+        let mut settled = Vec::new();
+        a.take_settled(&mut settled);
+        settled
+    };
+    a.send(START, B, vec![0; a.whole_bytes_max()], Repair::Never).expect("there is room");
+    assert_eq!(transmitted(&mut a, START, B).len(), 1);
+    assert_eq!(settled(&mut a), [], "what goes once is nobody's business");
+    a.send(START, B, vec![1; a.whole_bytes_max() + 1], Repair::Never).expect("there is room");
+    let pieces = transmitted(&mut a, START, B);
+    assert_eq!(pieces.len(), 2, "the next larger one goes in pieces");
+    assert_eq!(settled(&mut a), [], "it is under way");
+    for piece in &pieces {
+        received(&mut b, START, piece).expect("genuine");
+    }
+    received(&mut a, START, &transmitted(&mut b, START, A)[0]).expect("an ack");
+    assert_eq!(settled(&mut a), [B]);
+    assert_eq!(settled(&mut a), [], "once");
+
+    a.send(START, B, vec![1; 5000], Repair::Never).expect("there is room");
+    transmitted(&mut a, START, B);
+    a.on_time(START.after(config::MESSAGE_LIFETIME));
+    assert_eq!(settled(&mut a), [B], "it was given up");
+}
+
+#[test]
 fn a_key_file_holds_bytes_or_digits() {
     let digits = "0f".repeat(32);
     for good in [digits.clone(), format!("{digits}\n"), digits.to_uppercase()] {
