@@ -1,4 +1,5 @@
-//! The receive buffers of a ring thread: one ring of provided buffers, from which the kernel takes one for each receive.
+//! The receive buffers of a ring thread: one ring of provided buffers for its clients, and on thread 0 of a cluster's server one
+//! for other servers' datagrams. The kernel takes a buffer for each receive.
 //!
 //! ```text
 //! kernel: head --takes--> [ entry | entry | entry ] <--gives back-- tail: us
@@ -20,6 +21,8 @@ use crate::config::{RECV_BUFFER_BYTES, RECV_BUFFERS};
 
 /// The buffer group of client connections.
 pub const BGID: u16 = 0;
+/// The buffer group of other servers' datagrams.
+pub const DATAGRAM_BGID: u16 = 1;
 
 const PAGE_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = size_of::<BufRingEntry>();
@@ -28,24 +31,36 @@ const ENTRY_BYTES: usize = size_of::<BufRingEntry>();
 pub struct BufRing {
     entries: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
+    /// How many buffers, a power of two, and how large each is.
+    count: u16,
+    bytes: usize,
     /// Where the next buffer is given back; published by `publish`.
     tail: u16,
 }
 
 impl BufRing {
-    /// Makes the buffers and registers them with `ring`.
+    /// Makes the buffers of client connections and registers them with `ring`.
     ///
     /// # Errors
     /// When the kernel refuses the registration.
     pub fn register(ring: &IoUring) -> io::Result<Self> {
-        let entries = allocate(ENTRY_BYTES * RECV_BUFFERS as usize).cast::<BufRingEntry>();
-        let memory = allocate(RECV_BUFFER_BYTES * RECV_BUFFERS as usize);
-        let mut buffers = Self { entries, memory, tail: 0 };
-        // SAFETY: the entries are page aligned, hold RECV_BUFFERS entries and are never freed.
+        Self::register_group(ring, BGID, RECV_BUFFERS, RECV_BUFFER_BYTES)
+    }
+
+    /// Makes so many buffers, a power of two, of so many bytes each, and registers them with `ring`.
+    ///
+    /// # Errors
+    /// When the kernel refuses the registration.
+    pub fn register_group(ring: &IoUring, bgid: u16, count: u16, bytes: usize) -> io::Result<Self> {
+        assert!(count.is_power_of_two() && bytes > 0, "a ring of buffers");
+        let entries = allocate(ENTRY_BYTES * count as usize).cast::<BufRingEntry>();
+        let memory = allocate(bytes * count as usize);
+        let mut buffers = Self { entries, memory, count, bytes, tail: 0 };
+        // SAFETY: the entries are page aligned, hold `count` entries and are never freed.
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, RECV_BUFFERS, BGID, 0)?;
+            ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, bgid, 0)?;
         }
-        for bid in 0..RECV_BUFFERS {
+        for bid in 0..count {
             buffers.give_back(bid);
         }
         buffers.publish();
@@ -55,21 +70,30 @@ impl BufRing {
     /// The first `len` bytes of a buffer that a completion has named.
     #[must_use]
     pub fn bytes(&self, bid: u16, len: u32) -> &[u8] {
-        assert!(bid < RECV_BUFFERS && len as usize <= RECV_BUFFER_BYTES, "the kernel named no buffer of ours");
+        assert!(bid < self.count && len as usize <= self.bytes, "the kernel named no buffer of ours");
         // SAFETY: in bounds by the assertion; the buffer is ours until it is given back, which takes `&mut self`.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(bid as usize * RECV_BUFFER_BYTES), len as usize) }
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(bid as usize * self.bytes), len as usize) }
+    }
+
+    /// The same, to be changed in place.
+    #[must_use]
+    pub fn bytes_mut(&mut self, bid: u16, len: u32) -> &mut [u8] {
+        assert!(bid < self.count && len as usize <= self.bytes, "the kernel named no buffer of ours");
+        // SAFETY: in bounds by the assertion; the buffer is ours until it is given back, and nobody else has it, as this
+        // borrows all of them.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(bid as usize * self.bytes), len as usize) }
     }
 
     /// Gives a buffer back; the kernel sees it with the next `publish`.
     pub fn give_back(&mut self, bid: u16) {
-        assert!(bid < RECV_BUFFERS, "no buffer of ours");
-        let at = (self.tail & (RECV_BUFFERS - 1)) as usize;
+        assert!(bid < self.count, "no buffer of ours");
+        let at = (self.tail & (self.count - 1)) as usize;
         // SAFETY: both offsets are in bounds by the mask and the assertion; the kernel reads an entry only after `publish`
         // has moved the tail past it. The first entry's last field is the tail itself and is not written here.
         unsafe {
             let entry = &mut *self.entries.as_ptr().add(at);
-            entry.set_addr(self.memory.as_ptr().add(bid as usize * RECV_BUFFER_BYTES) as u64);
-            entry.set_len(RECV_BUFFER_BYTES as u32);
+            entry.set_addr(self.memory.as_ptr().add(bid as usize * self.bytes) as u64);
+            entry.set_len(self.bytes as u32);
             entry.set_bid(bid);
         }
         self.tail = self.tail.wrapping_add(1);

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::buf_ring::BufRing;
+use super::buf_ring::{BufRing, DATAGRAM_BGID};
 use super::token::Token;
 use crate::config::{CQ_ENTRIES, SQ_ENTRIES};
 
@@ -131,6 +131,15 @@ impl Driver {
         BufRing::register(&self.ring).map_err(SetupError::new("io_uring_register of the buffer ring"))
     }
 
+    /// Makes the receive buffers for other servers' datagrams.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn register_datagram_buffers(&self, count: u16, bytes: usize) -> Result<BufRing, SetupError> {
+        BufRing::register_group(&self.ring, DATAGRAM_BGID, count, bytes)
+            .map_err(SetupError::new("io_uring_register of the datagrams' buffer ring"))
+    }
+
     /// The ring's descriptor, for other threads to call.
     #[must_use]
     pub fn descriptor(&self) -> RawFd {
@@ -212,6 +221,13 @@ impl Driver {
         let sqe = opcode::Fsync::new(types::Fd(descriptor)).flags(types::FsyncFlags::DATASYNC);
         // SAFETY: points at no memory; the log keeps its file open while a sync is in flight
         unsafe { self.push(&sqe.build().user_data(Token::Sync.pack())) }
+    }
+
+    /// Completes with `token` whenever the descriptor becomes readable, again and again.
+    pub fn poll(&mut self, descriptor: RawFd, token: Token) {
+        let sqe = opcode::PollAdd::new(types::Fd(descriptor), libc::POLLIN as u32).multi(true).build();
+        // SAFETY: points at no memory; what the descriptor is of outlives the ring
+        unsafe { self.push(&sqe.user_data(token.pack())) }
     }
 
     /// Makes another thread's ring complete with `Token::Mail`.

@@ -198,7 +198,8 @@ impl RingThread {
             Token::Call(thread) => return self.mailboxes.call_failed(thread as usize),
             Token::Sync => return self.on_synced(cqe.result),
             Token::Tick => return self.on_tick(),
-            Token::CancelAccept(_) => return,
+            // thread 0 of a cluster's server alone asks for the last two
+            Token::CancelAccept(_) | Token::Datagrams | Token::Peers => return,
         };
         if let Some(event) = event {
             self.events.push(Event::Socket(event));

@@ -25,6 +25,10 @@ pub enum Token {
     Mail,
     /// Our own wake-up call to another thread failed.
     Call(u32),
+    /// Multishot receive of other servers' datagrams.
+    Datagrams,
+    /// The threads of the connections between servers have something to say.
+    Peers,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -45,6 +49,8 @@ impl Token {
             Self::Tick => (9, 0),
             Self::Mail => (10, 0),
             Self::Call(n) => (11, n),
+            Self::Datagrams => (20, 0),
+            Self::Peers => (21, 0),
         };
         (kind << KIND_SHIFT) | slot as u64
     }
@@ -65,6 +71,8 @@ impl Token {
             9 => Self::Tick,
             10 => Self::Mail,
             11 => Self::Call(slot),
+            20 => Self::Datagrams,
+            21 => Self::Peers,
             kind => panic!("a completion of a request we never made: kind {kind}"),
         }
     }
@@ -88,6 +96,8 @@ mod tests {
             Token::Tick,
             Token::Mail,
             Token::Call(7),
+            Token::Datagrams,
+            Token::Peers,
         ];
         for token in tokens {
             assert_eq!(Token::unpack(token.pack()), token);
