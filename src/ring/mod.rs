@@ -13,6 +13,7 @@ pub mod guardian;
 mod log_disk;
 mod mailbox;
 pub mod memory;
+pub mod peer;
 pub mod process;
 pub mod server;
 mod socket;

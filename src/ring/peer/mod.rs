@@ -1,0 +1,19 @@
+//! How a cluster's server speaks to the others: messages over UDP on ring thread 0, lifelines and streams over TCP at the same port,
+//! on threads that no ring knows.
+
+mod bind;
+mod events;
+mod sender;
+mod socket;
+
+pub use bind::{Bound, PeerError, advertised, bind, datagram_bytes};
+pub use events::{Events, PeerEvent, StreamId};
+pub use socket::{PeerSocket, SocketCounts};
+
+use std::os::fd::AsFd;
+
+/// Adds to an eventfd.
+fn ring_bell(bell: &impl AsFd) {
+    // only a counter near 2^64 refuses, and a bell that was rung so often needs no more
+    let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+}
