@@ -103,6 +103,27 @@ pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
 
+/// How long a server waits for the directory of one that was killed: its guardian lets go of it some milliseconds later.
+pub const LOCK_PATIENCE: Duration = Duration::from_millis(1000);
+/// Between two attempts at it.
+pub const LOCK_RETRY: Duration = Duration::from_millis(5);
+/// Bytes of a small file of a data directory, such as the record, that are read at most.
+pub const SMALL_FILE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the log that are committed between two notes of that for the next start: about so much it keeps in memory.
+pub const COMMITTED_BYTES: u64 = 16 << 20;
+/// Bytes of a keystore that are read at a time when a server starts.
+pub const KEYSTORE_READ_BYTES: usize = 1 << 20;
+/// Bytes of the log above the keystore at which a new keystore is begun, unless twice the last one's bytes are more.
+pub const CHECKPOINT_LOG_BYTES_MIN: u64 = 64 << 20;
+/// Bytes of items that a keystore gets in one turn: some tens of microseconds.
+pub const CHECKPOINT_TURN_BYTES: usize = 64 << 10;
+/// Bytes of a stream that go into store and keystore in one turn.
+pub const INSTALL_TURN_BYTES: usize = 1 << 20;
+/// Bytes of a keystore between two syncs of its file: the log's syncs wait for no more than that.
+pub const KEYSTORE_SYNC_BYTES: u64 = 8 << 20;
+/// Bytes that a file of the log which is no more needed gets shorter by in one turn: the kernel takes its time to forget them.
+pub const OLD_LOG_TURN_BYTES: u64 = 16 << 20;
+
 /// Bytes of items at which a chunk of a keystore is closed; a single larger item gets a chunk of its own.
 pub const KEYSTORE_CHUNK_BYTES: usize = 256 << 10;
 

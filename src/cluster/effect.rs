@@ -1,6 +1,6 @@
 //! What a server's cluster machine is told and what it tells its surroundings to do.
 
-use super::configuration::{Doubt, Epoch, Incarnation, LogIndex, Mark, Member, NodeId, NodeRecord, Position};
+use super::configuration::{Doubt, Epoch, Incarnation, LogId, LogIndex, Mark, Member, NodeId, NodeRecord, Position};
 use super::frame::Frame;
 use super::history::EpochStart;
 use super::lease::Timing;
@@ -16,6 +16,9 @@ pub struct Boot {
     pub record: NodeRecord,
     /// Where others reach it.
     pub contact: String,
+    /// The id of a log that is not empty and was written before the server was in a cluster: a cluster that it founds gets this id, and
+    /// another cluster does not take it in. 0 when the log is empty or the record names a cluster.
+    pub log_id: LogId,
     /// Where each epoch begins in its log.
     pub history: Vec<EpochStart>,
     /// Where its log stands; all of it is durable.
@@ -46,7 +49,21 @@ impl Boot {
         let (end, applied, consistent) = <(Mark, Mark, Mark)>::default();
         let (history, last_time, doubt) = (Vec::new(), Time(0), Doubt::None);
         let (timing, strict_reads, rules) = (Timing::default(), false, Rules::ALL);
-        Self { record, contact, history, end, last_time, applied, consistent, doubt, timing, strict_reads, rules }
+        let log_id = LogId(0);
+        Self {
+            record,
+            contact,
+            log_id,
+            history,
+            end,
+            last_time,
+            applied,
+            consistent,
+            doubt,
+            timing,
+            strict_reads,
+            rules,
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Server {
     pub node: NodeId,
     pub incarnation: Incarnation,
     pub contact: String,
+    /// Of a log that was written outside of any cluster; 0 without one.
+    log_id: LogId,
     pub timing: Timing,
     pub rules: Rules,
     pub strict_reads: bool,
@@ -61,8 +63,8 @@ pub struct Server {
 
 impl Server {
     pub fn new(now: Time, boot: Boot) -> Self {
-        let Boot { record, contact, history, end, last_time, applied, consistent, doubt, timing, strict_reads, rules } =
-            boot;
+        let Boot { record, contact, log_id, history, end, last_time, applied, consistent, doubt, .. } = boot;
+        let Boot { timing, strict_reads, rules, .. } = boot;
         assert!(contact.len() <= config::CONTACT_BYTES_MAX, "the shell knows the bound");
         assert!(record.node != COORDINATOR, "0 is the coordinator's name");
         let cut_at_start = matches!(doubt, Doubt::Tail | Doubt::Corruption);
@@ -78,6 +80,7 @@ impl Server {
             node: record.node,
             incarnation: Incarnation(record.incarnation.0 + 1),
             contact,
+            log_id,
             timing,
             rules,
             strict_reads,
@@ -188,8 +191,9 @@ impl Server {
         self.configuration.as_ref().map_or(Epoch(0), |configuration| configuration.epoch)
     }
 
+    /// The cluster it belongs to, or, before it belongs to one, the log that it holds.
     pub fn cluster(&self) -> LogId {
-        self.configuration.as_ref().map_or(LogId(0), |configuration| configuration.cluster)
+        self.configuration.as_ref().map_or(self.log_id, |configuration| configuration.cluster)
     }
 
     /// The incarnation of `node` as far as it is known; 0 when it is not.

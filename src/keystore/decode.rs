@@ -272,6 +272,18 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    /// Those that are left, as bytes, and how many they are: `resume` goes on with them.
+    #[must_use]
+    pub const fn rest(&self) -> (&'a [u8], u32) {
+        (self.rest, self.left)
+    }
+
+    /// Goes on with what `rest` said.
+    #[must_use]
+    pub const fn resume(rest: &'a [u8], left: u32) -> Self {
+        Self { rest, left }
+    }
+
     fn take(&mut self) -> Result<Item<'a>, KeystoreFault> {
         let (entry, rest) = Entry::decode(self.rest).map_err(KeystoreFault::Item)?;
         let Entry::Put { key, value, flags, expiry, cas: Some(cas), bits } = entry else {

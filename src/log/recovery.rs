@@ -260,6 +260,12 @@ impl Recovery {
         }
     }
 
+    /// What was whole so far.
+    #[must_use]
+    pub const fn whole(&self) -> &Recovered {
+        &self.recovered
+    }
+
     /// What was found, after the last file.
     #[must_use]
     pub fn finish(mut self) -> Recovered {

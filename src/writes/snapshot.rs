@@ -25,6 +25,12 @@ impl Writes {
         Snapshot { encoder: Encoder::begin(&header, history, out), walk: Walk::default() }
     }
 
+    /// Whether the store holds what the log says and nothing else: a keystore of it is worth keeping.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.applied.position >= replica.consistent && replica.rot == 0)
+    }
+
     /// Adds about so many bytes of items. Whether there are more.
     pub fn go_on_snapshot(&self, snapshot: &mut Snapshot, bytes: usize, out: &mut Vec<u8>) -> bool {
         let Snapshot { encoder, walk } = snapshot;

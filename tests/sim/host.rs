@@ -8,7 +8,7 @@ mod snapshot;
 
 use ringstore::cluster::{Boot, Doubt, Mark, Member, Message, NodeRecord, Rules, Snapshot, Timing};
 use ringstore::log::layout::file;
-use ringstore::log::{FileHeader, Incarnation, NodeId, Position};
+use ringstore::log::{FileHeader, Incarnation, LogId, NodeId, Position};
 use ringstore::time::Time;
 
 use crate::checks::Checks;
@@ -177,6 +177,7 @@ impl Host {
         let boot = Boot {
             record,
             contact: self.place.to_string(),
+            log_id: LogId(0),
             history: found.history(history),
             end: found.end(start),
             last_time: found.last_time(last_time),

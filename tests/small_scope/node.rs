@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ringstore::cluster::{Boot, Doubt, Effect, EpochStart, Frame, Input, Mark, NodeRecord, Replica, Rules, Timing};
-use ringstore::log::{Entry, Epoch, FrameBuilder, FrameStart, LogIndex, NodeId, Origin, Position};
+use ringstore::log::{Entry, Epoch, FrameBuilder, FrameStart, LogId, LogIndex, NodeId, Origin, Position};
 use ringstore::time::{Expiry, Time};
 
 /// The write that a frame holds, counted from 1, if it is not a no-op.
@@ -79,6 +79,7 @@ impl Node {
         let boot = Boot {
             record: self.record.clone(),
             contact: String::new(),
+            log_id: LogId(0),
             history,
             end: self.log.last().map_or(Mark::default(), Frame::mark),
             last_time: Time(0),

@@ -146,6 +146,7 @@ impl World {
         let boot = Boot {
             record: host.record.clone().unwrap_or(NodeRecord::new(NodeId(node))),
             contact: format!("10.0.0.{node}"),
+            log_id: LogId(0),
             history,
             end: host.frames.last().map_or(start, Frame::mark),
             last_time: host.frames.last().map_or(last_time, |frame| frame.header().start.time),

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::log::Corruption;
+use crate::cluster::codec::CodecFault;
+use crate::keystore::KeystoreFault;
+use crate::log::{Corruption, LogId};
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
@@ -50,6 +52,34 @@ pub enum OpenError {
         path: PathBuf,
         /// The place.
         corruption: Box<Corruption>,
+    },
+    /// The keystore is not what was written, and nobody else has its data.
+    Keystore {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: KeystoreFault,
+    },
+    /// The record of a cluster's server is not what was written.
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: CodecFault,
+    },
+    /// Files of the directory are of different logs, or there is a gap between them.
+    Mixed {
+        /// The directory.
+        path: PathBuf,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// It is a cluster server's, and was opened for a server that stands alone.
+    OfCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster.
+        cluster: LogId,
     },
     /// Whoever was given the entries cannot take them; the text says why.
     Refused(String),
@@ -97,6 +127,29 @@ impl fmt::Display for OpenError {
                  restore the directory from a replica or a backup",
                 path.display()
             ),
+            Self::Keystore { path, fault } => write!(
+                f,
+                "the keystore {} is damaged: {fault}; nothing was changed: restore the directory from a replica or a backup",
+                path.display()
+            ),
+            Self::Record { path, fault } => write!(
+                f,
+                "the server's record {} is damaged: {fault}; move the whole directory away and start again: as a new server \
+                 it gets its data from the cluster",
+                path.display()
+            ),
+            Self::Mixed { path, what } => write!(
+                f,
+                "the files in {} do not belong together: {what}; nothing was changed: restore the directory from a backup, or \
+                 move it away so that the server gets its data from the cluster",
+                path.display()
+            ),
+            Self::OfCluster { path, cluster } => write!(
+                f,
+                "the data directory {} belongs to a server of cluster {cluster}; start it with --lb, or choose another \
+                 directory with --data-dir",
+                path.display()
+            ),
             Self::Refused(why) => f.write_str(why),
         }
     }
@@ -115,7 +168,8 @@ impl OpenError {
             Self::Open { .. } | Self::NoLog { .. } => 66,
             Self::Locked { .. } => 75,
             Self::Io { .. } => 74,
-            Self::Corrupt { .. } => 65,
+            Self::Corrupt { .. } | Self::Keystore { .. } | Self::Record { .. } | Self::Mixed { .. } => 65,
+            Self::OfCluster { .. } => 78,
             Self::Refused(_) => 70,
         }
     }

@@ -10,11 +10,12 @@
 
 mod dir;
 mod error;
-mod recover;
+pub(in crate::ring) mod recover;
+mod rewrite;
 mod storage;
 #[cfg(test)]
 mod tests;
-mod writer;
+pub(in crate::ring) mod writer;
 
 pub use dir::DataDir;
 pub use error::{Fatal, OpenError};

@@ -8,7 +8,10 @@ use super::error::OpenError;
 use super::storage::LogStorage;
 use super::writer::{LogWriter, create_file};
 use crate::config::{self, Fsync};
-use crate::log::{Cut, Entry, Epoch, FileHeader, FrameHeader, LogId, LogIndex, Position, Recovered, Recovery, Step};
+use crate::log::{
+    Corruption, Cut, Entry, EntryFault, Epoch, FileHeader, FrameHeader, FrameView, LogId, LogIndex, Position,
+    Recovered, Recovery, Step,
+};
 use crate::time::Time;
 
 /// Whoever takes the entries: the frame an entry stands in, its index, itself. A text ends the reading.
@@ -21,7 +24,7 @@ impl<F: FnMut(&FrameHeader, LogIndex, &Entry<'_>) -> Result<(), String>> TakeEnt
 /// # Errors
 /// When a file cannot be read, the log is corrupt, or `take` refuses.
 pub fn read<S: LogStorage>(storage: &mut S, take: &mut impl TakeEntry) -> Result<Recovered, OpenError> {
-    read_files(storage, false, take)
+    read_entries(storage, false, take)
 }
 
 /// Reads the log, cuts its torn tail and makes it ready for appending. Everything is synced before it is trusted: what an
@@ -35,7 +38,7 @@ pub fn recover<S: LogStorage>(
     new_log: LogId,
     take: &mut impl TakeEntry,
 ) -> Result<(LogWriter<S>, Recovered), OpenError> {
-    let mut recovered = read_files(&mut storage, true, take)?;
+    let mut recovered = read_entries(&mut storage, true, take)?;
     if let Some(cut) = &recovered.cut {
         cut_tail(&mut storage, cut)?;
     }
@@ -54,10 +57,11 @@ pub fn recover<S: LogStorage>(
         recovered.files = 1;
         create_file(&mut storage, &header).map_err(|failed| io_error(&storage, "create", name)(failed.error))?
     };
-    Ok((LogWriter::new(storage, fsync, log_id, name, file, recovered.end), recovered))
+    let names = list(&mut storage)?;
+    Ok((LogWriter::new(storage, fsync, log_id, names, file, recovered.end), recovered))
 }
 
-fn io_error<S: LogStorage>(
+pub(in crate::ring) fn io_error<S: LogStorage>(
     storage: &S,
     doing: &'static str,
     name: Position,
@@ -66,14 +70,55 @@ fn io_error<S: LogStorage>(
     move |error| OpenError::Io { doing, path, error }
 }
 
-fn read_files<S: LogStorage>(storage: &mut S, sync: bool, take: &mut impl TakeEntry) -> Result<Recovered, OpenError> {
-    let names = storage.list().map_err(|error| {
+/// The log's files, by the positions in their names.
+pub(in crate::ring) fn list<S: LogStorage>(storage: &mut S) -> Result<Vec<Position>, OpenError> {
+    storage.list().map_err(|error| {
         let path = storage.path(Position(0)).parent().map(std::path::Path::to_path_buf).unwrap_or_default();
         OpenError::Open { path, error }
+    })
+}
+
+/// Why whoever takes the frames takes no more.
+pub(in crate::ring) enum Stop {
+    /// An entry that cannot be.
+    Entry(EntryFault),
+    /// A sentence for the operator.
+    Refused(String),
+}
+
+/// What a log's files hold: all of it that is whole, and what is wrong behind that if it was whole once.
+pub(in crate::ring) struct Judged {
+    pub recovered: Recovered,
+    pub corruption: Option<Corruption>,
+}
+
+fn read_entries<S: LogStorage>(storage: &mut S, sync: bool, take: &mut impl TakeEntry) -> Result<Recovered, OpenError> {
+    let names = list(storage)?;
+    let judged = read_frames(storage, &names, sync, &mut |frame, _| {
+        for entry in frame.entries() {
+            let (index, entry) = entry.map_err(Stop::Entry)?;
+            take(&frame.header, index, &entry).map_err(Stop::Refused)?;
+        }
+        Ok(())
     })?;
+    match judged.corruption {
+        None => Ok(judged.recovered),
+        Some(corruption) => {
+            Err(OpenError::Corrupt { path: storage.path(corruption.file), corruption: Box::new(corruption) })
+        }
+    }
+}
+
+/// Reads the files `names` frame by frame: each with its bytes. Syncs them first if `sync`.
+pub(in crate::ring) fn read_frames<S: LogStorage>(
+    storage: &mut S,
+    names: &[Position],
+    sync: bool,
+    take: &mut impl FnMut(&FrameView<'_>, &[u8]) -> Result<(), Stop>,
+) -> Result<Judged, OpenError> {
     let mut recovery = Recovery::new();
     let mut window = Window::default();
-    for name in names {
+    for &name in names {
         let (file, bytes) = storage.open(name).map_err(|error| OpenError::Open { path: storage.path(name), error })?;
         if sync {
             storage.sync(&file).map_err(io_error(storage, "sync", name))?;
@@ -84,23 +129,20 @@ fn read_files<S: LogStorage>(storage: &mut S, sync: bool, take: &mut impl TakeEn
             let needed = match step(&mut recovery, &mut window, take) {
                 Ok(ControlFlow::Continue(needed)) => needed,
                 Ok(ControlFlow::Break(())) => break,
-                Err(Stop::Corrupt(corruption)) => {
-                    return Err(OpenError::Corrupt {
-                        path: storage.path(corruption.file),
-                        corruption: Box::new(corruption),
-                    });
+                Err(Halt::Corrupt(corruption)) => {
+                    return Ok(Judged { recovered: *recovery.whole(), corruption: Some(corruption) });
                 }
-                Err(Stop::Refused(why)) => return Err(OpenError::Refused(why)),
+                Err(Halt::Refused(why)) => return Err(OpenError::Refused(why)),
             };
             let offset = recovery.offset();
             window.fill(storage, &file, bytes, offset, needed).map_err(io_error(storage, "read", name))?;
         }
     }
-    Ok(recovery.finish())
+    Ok(Judged { recovered: recovery.finish(), corruption: None })
 }
 
-enum Stop {
-    Corrupt(crate::log::Corruption),
+enum Halt {
+    Corrupt(Corruption),
     Refused(String),
 }
 
@@ -108,19 +150,18 @@ enum Stop {
 fn step(
     recovery: &mut Recovery,
     window: &mut Window,
-    take: &mut impl TakeEntry,
-) -> Result<ControlFlow<(), usize>, Stop> {
+    take: &mut impl FnMut(&FrameView<'_>, &[u8]) -> Result<(), Stop>,
+) -> Result<ControlFlow<(), usize>, Halt> {
     loop {
-        let consumed = match recovery.step(window.bytes()).map_err(Stop::Corrupt)? {
+        let consumed = match recovery.step(window.bytes()).map_err(Halt::Corrupt)? {
             Step::Need { bytes } => return Ok(ControlFlow::Continue(bytes)),
             Step::FileEnd => return Ok(ControlFlow::Break(())),
             Step::Passed { consumed } => consumed,
             Step::Frame { frame, consumed } => {
-                for entry in frame.entries() {
-                    let (index, entry) =
-                        entry.map_err(|fault| Stop::Corrupt(recovery.entry_corruption(&frame.header, fault)))?;
-                    take(&frame.header, index, &entry).map_err(Stop::Refused)?;
-                }
+                take(&frame, &window.bytes()[..consumed]).map_err(|stop| match stop {
+                    Stop::Entry(fault) => Halt::Corrupt(recovery.entry_corruption(&frame.header, fault)),
+                    Stop::Refused(why) => Halt::Refused(why),
+                })?;
                 consumed
             }
         };
@@ -129,7 +170,7 @@ fn step(
 }
 
 /// Newest file first: whenever this is interrupted, what is left has the same torn tail or a shorter one.
-fn cut_tail<S: LogStorage>(storage: &mut S, cut: &Cut) -> Result<(), OpenError> {
+pub(in crate::ring) fn cut_tail<S: LogStorage>(storage: &mut S, cut: &Cut) -> Result<(), OpenError> {
     let names = storage.list().map_err(io_error(storage, "list", cut.file))?;
     for &name in names.iter().rev().take_while(|&&name| name > cut.file) {
         storage.remove(name).map_err(io_error(storage, "remove", name))?;

@@ -59,6 +59,18 @@ impl LogFiles {
         Self { path: path.to_path_buf(), dir: None }
     }
 
+    /// Whether it is a server's.
+    #[must_use]
+    pub const fn is_writable(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.path
+    }
+
     fn writable(&self) -> &DataDir {
         self.dir.as_ref().expect("a reader does not write")
     }

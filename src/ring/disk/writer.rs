@@ -49,35 +49,54 @@ pub struct Synced {
     pub persisted: Option<Position>,
 }
 
-struct OpenFile<F> {
+pub(super) struct OpenFile<F> {
     /// The position of its first frame.
-    name: Position,
-    file: F,
+    pub(super) name: Position,
+    pub(super) file: F,
+}
+
+/// The sync that is under way.
+pub(super) struct InFlight<F> {
+    /// What it covers of the first file; invariant: above `synced`. Nothing when the log was cut or replaced meanwhile: then
+    /// it says nothing of what is there now.
+    pub(super) covers: Option<Position>,
+    /// Its file, when it is no file of the log any more: the kernel has the descriptor until the sync has ended.
+    pub(super) parked: Option<F>,
 }
 
 /// The log's end.
 pub struct LogWriter<S: LogStorage> {
-    storage: S,
-    fsync: Fsync,
-    log_id: LogId,
+    pub(super) storage: S,
+    pub(super) fsync: Fsync,
+    pub(super) log_id: LogId,
+    /// All files there are, in order, by the positions in their names. Invariant: at least one.
+    pub(super) names: Vec<Position>,
     /// In order; the last is appended to, the others are complete and wait for their sync. Invariant: at least one.
-    files: VecDeque<OpenFile<S::File>>,
-    written: Position,
+    pub(super) files: VecDeque<OpenFile<S::File>>,
+    pub(super) written: Position,
     /// Invariant: never above `written`, never below the name of the first file.
-    synced: Position,
-    /// What the sync under way covers, of the first file; invariant: above `synced`.
-    in_flight: Option<Position>,
+    pub(super) synced: Position,
+    pub(super) in_flight: Option<InFlight<S::File>>,
     last_sync: Time,
     file_bytes_max: u64,
 }
 
 impl<S: LogStorage> LogWriter<S> {
     /// Goes on at the end of a file that is synced.
-    pub(super) fn new(storage: S, fsync: Fsync, log_id: LogId, name: Position, file: S::File, end: Position) -> Self {
+    pub(in crate::ring) fn new(
+        storage: S,
+        fsync: Fsync,
+        log_id: LogId,
+        names: Vec<Position>,
+        file: S::File,
+        end: Position,
+    ) -> Self {
+        let name = *names.last().expect("the file is one of them");
         Self {
             storage,
             fsync,
             log_id,
+            names,
             files: VecDeque::from([OpenFile { name, file }]),
             written: end,
             synced: end,
@@ -180,9 +199,10 @@ impl<S: LogStorage> LogWriter<S> {
         match create_file(&mut self.storage, &header) {
             Ok(file) => {
                 if self.synced == self.written {
-                    self.files.clear();
+                    self.let_go_of_files();
                 }
                 self.files.push_back(OpenFile { name: self.written, file });
+                self.names.push(self.written);
                 Ok(true)
             }
             Err(CreateError { doing: Doing::Create | Doing::Write, error }) if is_full(&error) => Ok(false),
@@ -193,21 +213,22 @@ impl<S: LogStorage> LogWriter<S> {
     /// The fdatasync that is due, if one is; its result comes back by `on_synced` before the next is asked for. A
     /// complete file is synced whatever the policy: what follows it must not outlive it.
     pub fn next_sync(&mut self, now: Time) -> Option<SyncRequest> {
-        if self.in_flight.is_some() || self.synced == self.written {
-            return None;
-        }
-        let has_complete = self.files.len() > 1;
         let is_due = match self.fsync {
             Fsync::Always => true,
             Fsync::Interval(interval) => now.since(self.last_sync) >= interval,
             Fsync::Never => false,
         };
-        if !has_complete && !is_due {
+        if self.files.len() > 1 || is_due { self.sync_now(now) } else { None }
+    }
+
+    /// The next fdatasync whether it is due or not, unless everything is on the disk or one is under way.
+    pub fn sync_now(&mut self, now: Time) -> Option<SyncRequest> {
+        if self.in_flight.is_some() || self.synced == self.written {
             return None;
         }
         let covers = self.files.get(1).map_or(self.written, |next| next.name);
         assert!(covers > self.synced, "what is synced is let go");
-        self.in_flight = Some(covers);
+        self.in_flight = Some(InFlight { covers: Some(covers), parked: None });
         self.last_sync = now;
         Some(SyncRequest { descriptor: self.storage.descriptor(&self.files[0].file), covers })
     }
@@ -217,8 +238,10 @@ impl<S: LogStorage> LogWriter<S> {
     /// # Errors
     /// When it failed: the kernel may have dropped what it could not write, so it is not tried again.
     pub fn on_synced(&mut self, result: io::Result<()>) -> Result<Synced, Fatal> {
-        let covers = self.in_flight.take().expect("a sync ends once");
+        let InFlight { covers, parked } = self.in_flight.take().expect("a sync ends once");
+        drop(parked);
         result.map_err(|error| self.fatal("sync", self.files[0].name, error))?;
+        let Some(covers) = covers else { return Ok(Synced { upto: self.synced, persisted: None }) };
         self.synced = covers;
         if self.files.get(1).is_some_and(|next| next.name == covers) {
             self.files.pop_front();
@@ -235,7 +258,7 @@ impl<S: LogStorage> LogWriter<S> {
         while self.synced < self.written {
             let covers = self.files.get(1).map_or(self.written, |next| next.name);
             let result = self.storage.sync(&self.files[0].file);
-            self.in_flight = Some(covers);
+            self.in_flight = Some(InFlight { covers: Some(covers), parked: None });
             self.on_synced(result)?;
         }
         Ok(Synced { upto: self.synced, persisted: Some(self.synced) })
@@ -253,7 +276,7 @@ impl<S: LogStorage> LogWriter<S> {
         self.synced
     }
 
-    fn fatal(&self, doing: &'static str, name: Position, error: io::Error) -> Fatal {
+    pub(super) fn fatal(&self, doing: &'static str, name: Position, error: io::Error) -> Fatal {
         Fatal { doing, path: self.storage.path(name), error }
     }
 }
@@ -268,14 +291,14 @@ enum Outcome {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Doing {
+pub(super) enum Doing {
     Create,
     Write,
     Sync,
 }
 
 impl Doing {
-    const fn text(self) -> &'static str {
+    pub(super) const fn text(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Write => "write to",
@@ -284,14 +307,17 @@ impl Doing {
     }
 }
 
-pub(super) struct CreateError {
-    doing: Doing,
-    pub(super) error: io::Error,
+pub(in crate::ring) struct CreateError {
+    pub(super) doing: Doing,
+    pub(in crate::ring) error: io::Error,
 }
 
 /// Makes a file with its header, durable before it returns: a frame never stands behind a header that may get lost. Leaves
 /// nothing behind when that fails.
-pub(super) fn create_file<S: LogStorage>(storage: &mut S, header: &FileHeader) -> Result<S::File, CreateError> {
+pub(in crate::ring) fn create_file<S: LogStorage>(
+    storage: &mut S,
+    header: &FileHeader,
+) -> Result<S::File, CreateError> {
     let name = header.position;
     let file = storage.create(name).map_err(|error| CreateError { doing: Doing::Create, error })?;
     match write_header(storage, &file, header) {
@@ -315,7 +341,7 @@ fn write_header<S: LogStorage>(storage: &mut S, file: &S::File, header: &FileHea
 }
 
 /// One write that was not interrupted and took at least a byte.
-fn append_some<S: LogStorage>(storage: &mut S, file: &S::File, bytes: &[u8]) -> io::Result<usize> {
+pub(in crate::ring) fn append_some<S: LogStorage>(storage: &mut S, file: &S::File, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match storage.append(file, bytes) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
@@ -326,7 +352,7 @@ fn append_some<S: LogStorage>(storage: &mut S, file: &S::File, bytes: &[u8]) -> 
 }
 
 /// Whether an error means that there is no room at the moment, for this user or in this file.
-fn is_full(error: &io::Error) -> bool {
+pub(in crate::ring) fn is_full(error: &io::Error) -> bool {
     matches!(errno(error), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
 }
 

@@ -1,0 +1,1 @@
+//! Tests of a cluster server's directory.
