@@ -186,6 +186,28 @@ pub const PEER_SILENCE_MAX: Duration = Duration::from_seconds(60);
 pub const PREDECESSOR_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Connections of other servers that wait to be accepted.
 pub const PEER_BACKLOG: i32 = 64;
+/// Streams of snapshots at once: that this server opened, and that others did. Who has waited for long asks again.
+pub const STREAMS_OPENED_MAX: usize = 4;
+/// See above.
+pub const STREAMS_ACCEPTED_MAX: usize = 4;
+/// Bytes of data in one record of a stream.
+pub const STREAM_RECORD_BYTES: usize = 256 << 10;
+/// Bytes of a stream that thread 0 was given and has not done with, before no more is read.
+pub const STREAM_WINDOW_BYTES: usize = 4 << 20;
+/// Bytes of the message that offers a stream.
+pub const STREAM_OFFER_BYTES_MAX: usize = 4 << 10;
+/// How long who opens a connection may take to say what it is for, once it has begun to, and to be let in.
+pub const STREAM_GREETING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+/// An end of a stream that has nothing to say says so this often.
+pub const STREAM_BEAT: std::time::Duration = std::time::Duration::from_secs(1);
+/// Silence after which a stream is broken off.
+pub const STREAM_SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a stream may have no room at the other end.
+pub const STREAM_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long it may take to connect for a lifeline, and to hear who is there.
+pub const LIFELINE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+/// Between two attempts to open a lifeline.
+pub const LIFELINE_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Starts of a peer that are known to have ended.
 pub const ENDED_SESSIONS_KEPT: usize = 8;
 /// Bytes of a server's addresses in messages.
@@ -275,6 +297,8 @@ const _: () = assert!(TAIL_BYTES as u64 >= 2 * RECEIVE_BYTES, "what is under way
 const _: () = assert!(TAIL_FRAMES >= 2 * FLIGHT_FRAMES_MAX, "what is under way is in memory");
 const _: () = assert!(RECEIVE_BYTES as usize >= 2 * FRAME_BYTES_TARGET, "a frame is under way while one is written");
 const _: () = assert!(JOIN_LAG_BYTES <= RECEIVE_BYTES);
+const _: () = assert!(STREAM_WINDOW_BYTES >= 4 * STREAM_RECORD_BYTES);
+const _: () = assert!(STREAM_BEAT.as_nanos() * 3 < STREAM_SILENCE.as_nanos(), "a late beat is no silence");
 const _: () = assert!(MISSING_RANGES_MAX <= u8::MAX as usize && 16 * MISSING_RANGES_MAX < DATAGRAM_BYTES);
 
 /// When an acknowledged write is on the disk.

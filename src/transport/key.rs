@@ -47,10 +47,22 @@ impl ClusterKey {
         for word in [source.0, session.incarnation.0, session.salt, destination.0] {
             info.extend_from_slice(&word.to_le_bytes());
         }
+        self.cipher(&info)
+    }
+
+    /// With a key for what `info` says, which says it of nothing else.
+    pub(super) fn cipher(&self, info: &[u8]) -> Aes256Gcm {
         let mut key = [0; 32];
-        Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut key).expect("32 bytes are few");
+        Hkdf::<Sha256>::new(None, &self.0).expand(info, &mut key).expect("32 bytes are few");
         Aes256Gcm::new(&key.into())
     }
+}
+
+/// Of what has this number under its key.
+pub(super) fn nonce(number: u64) -> Nonce<aes_gcm::aead::array::sizes::U12> {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&number.to_be_bytes());
+    nonce.into()
 }
 
 /// What protects the datagrams of one sender's start on their way to one receiver.
@@ -81,12 +93,6 @@ impl Guard {
         }
     }
 
-    fn nonce(number: u64) -> Nonce<aes_gcm::aead::array::sizes::U12> {
-        let mut nonce = [0; 12];
-        nonce[4..].copy_from_slice(&number.to_be_bytes());
-        nonce.into()
-    }
-
     /// Protects the datagram that stands in `out` from `at` on, header and payload.
     pub fn seal(&self, number: u64, out: &mut Vec<u8>, at: usize) {
         match self {
@@ -96,7 +102,7 @@ impl Guard {
             }
             Self::Seal(cipher) => {
                 let (header, payload) = out[at..].split_at_mut(HEADER_BYTES);
-                let tag = cipher.encrypt_inout_detached(&Self::nonce(number), header, payload.into());
+                let tag = cipher.encrypt_inout_detached(&nonce(number), header, payload.into());
                 out.extend_from_slice(&tag.expect("a datagram is short"));
             }
         }
@@ -114,7 +120,7 @@ impl Guard {
                 let (rest, tag) = datagram.split_at_mut(end);
                 let (header, payload) = rest.split_at_mut(HEADER_BYTES);
                 let tag = Tag::try_from(&*tag).ok()?;
-                cipher.decrypt_inout_detached(&Self::nonce(number), header, (&mut *payload).into(), &tag).ok()?;
+                cipher.decrypt_inout_detached(&nonce(number), header, (&mut *payload).into(), &tag).ok()?;
                 Some(payload)
             }
         }

@@ -13,7 +13,8 @@
 //! one. Whatever is larger is cut into pieces, and lost pieces are found by the evidence of later acks and sent again, as
 //! QUIC does (RFC 9000, RFC 9002). Order is not kept and a message may come twice: the cluster's machines take that.
 //!
-//! Reading order: `packet`, `key`, `replay`, `chunk`, `outgoing`, `assembly`, `recovery`, `link`, `endpoint`.
+//! Reading order: `packet`, `key`, `replay`, `chunk`, `outgoing`, `assembly`, `recovery`, `link`, `endpoint`; `stream` for what
+//! is too large for messages.
 
 mod acks;
 mod assembly;
@@ -26,6 +27,7 @@ pub mod packet;
 mod ranges;
 mod recovery;
 mod replay;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 mod train;

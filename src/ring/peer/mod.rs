@@ -1,14 +1,20 @@
 //! How a cluster's server speaks to the others: messages over UDP on ring thread 0, lifelines and streams over TCP at the same port,
 //! on threads that no ring knows.
 
+mod accepted;
 mod bind;
+mod connections;
 mod events;
 mod sender;
 mod socket;
+mod streams;
+mod watch;
 
 pub use bind::{Bound, PeerError, advertised, bind, datagram_bytes};
+pub use connections::Connections;
 pub use events::{Events, PeerEvent, StreamId};
 pub use socket::{PeerSocket, SocketCounts};
+pub use streams::Streams;
 
 use std::os::fd::AsFd;
 
