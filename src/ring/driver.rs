@@ -216,11 +216,11 @@ impl Driver {
         unsafe { self.push(&sqe) }
     }
 
-    /// Syncs a file's data; completes with `Token::Sync`.
-    pub fn fdatasync(&mut self, descriptor: RawFd) {
+    /// Syncs a file's data; completes with `token`.
+    pub fn fdatasync(&mut self, descriptor: RawFd, token: Token) {
         let sqe = opcode::Fsync::new(types::Fd(descriptor)).flags(types::FsyncFlags::DATASYNC);
-        // SAFETY: points at no memory; the log keeps its file open while a sync is in flight
-        unsafe { self.push(&sqe.build().user_data(Token::Sync.pack())) }
+        // SAFETY: points at no memory; whoever asks keeps the file open while a sync is in flight
+        unsafe { self.push(&sqe.build().user_data(token.pack())) }
     }
 
     /// Completes with `token` whenever the descriptor becomes readable, again and again.

@@ -6,6 +6,7 @@
 
 mod accept;
 mod buf_ring;
+mod cluster;
 pub mod clock;
 pub mod disk;
 mod driver;

@@ -10,14 +10,18 @@ use std::thread::{self, JoinHandle};
 
 use super::accept::{self, Listener};
 use super::clock;
+use super::cluster::ClusterParts;
+use super::cluster::start::{self as cluster, Joined};
 use super::disk::OpenError;
 use super::driver::{Driver, SetupError};
 use super::log_disk::{self, LogDisk};
 use super::mailbox::Mailboxes;
 use super::memory;
+use super::peer::PeerError;
 use super::process::{self, Signal};
 use super::thread::{Parts, RingThread};
-use crate::config::{self, ServerConfig};
+use crate::config::{self, ClusterConfig, ServerConfig};
+use crate::node::Gate;
 use crate::shard::{Path, Shard};
 use crate::stats::Shared;
 use crate::store::{self, RegionError, StoreConfig};
@@ -31,6 +35,8 @@ pub enum ServerError {
     Bind { address: String, error: io::Error },
     /// io_uring is refused.
     Ring(SetupError),
+    /// The way to other servers.
+    Peer(PeerError),
     /// The data directory or the log in it.
     Log(Box<OpenError>),
     /// A file that tells others about this server.
@@ -60,6 +66,7 @@ impl fmt::Display for ServerError {
                 }
             }
             Self::Ring(error) => error.fmt(f),
+            Self::Peer(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
             Self::PortFile { path, error } => {
                 write!(f, "cannot write {}: {error}; check MEMCACHED_PORT_FILENAME", path.display())
@@ -85,6 +92,7 @@ impl ServerError {
             Self::Bind { .. } => 69,
             Self::Ring(_) | Self::Memory(_) | Self::Thread(_) => 71,
             Self::Log(error) => error.exit_code(),
+            Self::Peer(error) => error.exit_code(),
             Self::PortFile { .. } => 73,
         }
     }
@@ -97,12 +105,13 @@ impl ServerError {
 pub fn run(config: ServerConfig) -> Result<(), ServerError> {
     let mut config = config;
     let listeners = bind(&mut config)?;
-    let disk = match &config.data_dir {
-        Some(dir) => Some(log_disk::open(dir, config.fsync).map_err(log_error)?),
-        None => None,
+    let data = match (&config.cluster, &config.data_dir) {
+        (Some(place), _) => Data::Cluster(cluster::open(&config, place)?, place.clone()),
+        (None, Some(dir)) => Data::Alone(Some(log_disk::open(dir, config.fsync).map_err(log_error)?)),
+        (None, None) => Data::Alone(None),
     };
     let unix_socket = config.unix_socket.clone();
-    let served = serve(config, listeners, disk);
+    let served = serve(config, listeners, data);
     if let Some(path) = unix_socket {
         // gone already if somebody tidied up before us
         let _ = std::fs::remove_file(path);
@@ -132,11 +141,40 @@ fn bind(config: &mut ServerConfig) -> Result<Vec<Vec<Listener>>, ServerError> {
     Ok(threads)
 }
 
-fn serve(
-    config: ServerConfig,
-    listeners: Vec<Vec<Listener>>,
-    disk: Option<log_disk::Opened>,
-) -> Result<(), ServerError> {
+/// Where what is stored comes from and goes to.
+enum Data {
+    /// A log, or nothing.
+    Alone(Option<log_disk::Opened>),
+    /// The others too.
+    Cluster(cluster::Opened, ClusterConfig),
+}
+
+/// What thread 0 is made of besides, and what all are.
+struct Thread0 {
+    path: Path,
+    disk: Option<LogDisk>,
+    cluster: Option<ClusterParts>,
+    gate: Option<Arc<Gate>>,
+}
+
+impl Data {
+    fn read(self, mut writes: Writes, threads: usize) -> Result<Thread0, ServerError> {
+        match self {
+            Self::Alone(opened) => {
+                let disk = opened.map(|opened| opened.replay(clock::now(), &mut writes)).transpose();
+                let disk = disk.map_err(log_error)?;
+                Ok(Thread0 { path: Path::Alone(writes), disk, cluster: None, gate: None })
+            }
+            Self::Cluster(opened, place) => {
+                let Joined { node, parts, gate } = opened.join(writes, &place, threads)?;
+                let path = Path::Node(Box::new(node));
+                Ok(Thread0 { path, disk: None, cluster: Some(parts), gate: Some(gate) })
+            }
+        }
+    }
+}
+
+fn serve(config: ServerConfig, listeners: Vec<Vec<Listener>>, data: Data) -> Result<(), ServerError> {
     let threads = config.threads;
     let (writer, readers) = store::create(StoreConfig {
         memory_bytes: config.memory_bytes,
@@ -148,24 +186,25 @@ fn serve(
         region: &mut memory::region,
     })
     .map_err(ServerError::Memory)?;
-    let mut writes = Writes::new(writer, config.cas);
-    let disk = match disk {
-        Some(opened) => Some(opened.replay(clock::now(), &mut writes).map_err(log_error)?),
-        None => None,
-    };
+    let Thread0 { path, mut disk, mut cluster, gate } = data.read(Writes::new(writer, config.cas), threads)?;
     let shared = Arc::new(Shared::new(config, std::process::id(), clock::now()));
     let mailboxes = Arc::new(Mailboxes::new(threads));
     let cpus = process::usable_cpus();
     let (report, reports) = mpsc::channel();
-    let (mut path, mut disk) = (Some(Path::Alone(writes)), disk);
+    let mut path = Some(path);
     let mut handles = Vec::with_capacity(threads);
     for (id, (reader, listeners)) in readers.into_iter().zip(listeners).enumerate() {
+        let mut shard = Shard::new(id as u16, reader, path.take().unwrap_or(Path::Thread0), Arc::clone(&shared));
+        if let Some(gate) = &gate {
+            shard.join(Arc::clone(gate), clock::now);
+        }
         let parts = Parts {
             id,
             cpu: (threads <= cpus.len()).then(|| cpus[id]),
             listeners,
-            shard: Shard::new(id as u16, reader, path.take().unwrap_or(Path::Thread0), Arc::clone(&shared)),
+            shard,
             disk: disk.take(),
+            cluster: cluster.take(),
             shared: Arc::clone(&shared),
             mailboxes: Arc::clone(&mailboxes),
         };
@@ -177,7 +216,7 @@ fn serve(
     }
     announce(&shared)?;
     process::announce_ready();
-    wait_and_stop(&mailboxes, handles)
+    wait_and_stop(&mailboxes, handles, gate.is_some())
 }
 
 fn log_error(error: OpenError) -> ServerError {
@@ -252,12 +291,24 @@ fn write_port_file(path: &std::path::Path, listen: &[SocketAddr]) -> io::Result<
     std::fs::rename(&temporary, path)
 }
 
-fn wait_and_stop(mailboxes: &Mailboxes, handles: Vec<Handle>) -> Result<(), ServerError> {
+/// Another server leads before this one stops to serve. Thread 0 looks at its ticks.
+fn hand_over(mailboxes: &Mailboxes) {
+    mailboxes.resign();
+    let until = clock::now().after(config::CLUSTER_HAND_OVER_PATIENCE);
+    while !mailboxes.has_resigned() && clock::now() < until {
+        thread::sleep(std::time::Duration::from_nanos(config::CLUSTER_TICK_NANOS.into()) / 5);
+    }
+}
+
+fn wait_and_stop(mailboxes: &Mailboxes, handles: Vec<Handle>, in_cluster: bool) -> Result<(), ServerError> {
     let mut caller = Driver::small().map_err(ServerError::Ring)?;
     while process::wait_for_signal() == Signal::HangUp {
         tracing::info!("SIGHUP: there is nothing to read again");
     }
     tracing::info!("stopping");
+    if in_cluster {
+        hand_over(mailboxes);
+    }
     mailboxes.stop();
     let mut completions = Vec::new();
     for thread in 0..handles.len() {

@@ -10,7 +10,7 @@
 //!
 //! Owns the thread's ring, sockets and buffers and, on thread 0, the log's files. Decides nothing about data.
 
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,6 +19,7 @@ use io_uring::types::Timespec;
 use super::accept::{Accepted, Acceptor, Listener};
 use super::buf_ring::BufRing;
 use super::clock;
+use super::cluster::{ClusterParts, Surround};
 use super::driver::{Cqe, Driver, SetupError, Socket};
 use super::log_disk::{LogDisk, LogEvent};
 use super::mailbox::{Mail, Mailboxes};
@@ -35,6 +36,9 @@ use crate::writes::{Answer, Origin, OwnedWrite};
 
 /// How often an idle thread looks at the clock.
 static TICK: Timespec = Timespec::new().nsec(config::TICK_NANOS);
+
+/// The same of thread 0 in a cluster, whose machine counts milliseconds.
+static CLUSTER_TICK: Timespec = Timespec::new().nsec(config::CLUSTER_TICK_NANOS);
 
 /// A message that memcached sends to a client too many before it closes.
 const TOO_MANY: &[u8] = b"ERROR Too many open connections\r\n";
@@ -67,8 +71,10 @@ pub struct Parts {
     pub listeners: Vec<Listener>,
     /// Its state.
     pub shard: Shard,
-    /// The log's files, on thread 0 when there is a log.
+    /// The log's files, on thread 0 of a server that stands alone and has a log.
     pub disk: Option<LogDisk>,
+    /// On thread 0 of a server in a cluster.
+    pub cluster: Option<ClusterParts>,
     /// What all threads share.
     pub shared: Arc<Shared>,
     /// How they talk.
@@ -84,8 +90,10 @@ pub struct RingThread {
     sockets: Sockets,
     acceptor: Acceptor,
     fixed_files: bool,
+    tick: &'static Timespec,
     shard: Shard,
     disk: Option<LogDisk>,
+    cluster: Option<Surround>,
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes>,
     completions: Vec<Cqe>,
@@ -113,10 +121,21 @@ impl RingThread {
         }
         let mut driver = Driver::new()?;
         let buffers = driver.register_buffers()?;
-        let fixed_files = driver.register_files(parts.shared.config.connections_max as u32 + config::SPARE_FILES);
+        let alone = parts.shared.config.cluster.is_none();
+        // the guardian of a server in a cluster reaches plain descriptors only
+        let files = parts.shared.config.connections_max as u32 + config::SPARE_FILES;
+        let fixed_files = alone && driver.register_files(files);
         let acceptor = Acceptor::new(parts.listeners, &mut driver);
-        driver.tick(&TICK);
+        let tick = if parts.cluster.is_some() { &CLUSTER_TICK } else { &TICK };
+        driver.tick(tick);
         parts.mailboxes.register(parts.id, driver.descriptor());
+        let mut effects = Effects::default();
+        let mut shard = parts.shard;
+        let now = clock::now();
+        let cluster = match parts.cluster {
+            Some(cluster) => Some(Surround::begin(cluster, &mut driver, &mut shard, now, &mut effects)?),
+            None => None,
+        };
         Ok(Self {
             id: parts.id,
             driver,
@@ -124,20 +143,22 @@ impl RingThread {
             sockets: Sockets::default(),
             acceptor,
             fixed_files,
-            shard: parts.shard,
+            shard,
             disk: parts.disk,
+            cluster,
+            tick,
             shared: parts.shared,
             mailboxes: parts.mailboxes,
             completions: Vec::new(),
             events: Vec::new(),
             used: Vec::new(),
-            effects: Effects::default(),
+            effects,
             mail: Mail::default(),
             // what was put here before this thread could be called
             mail_came: true,
             connections_seen: 0,
             stopping_since: None,
-            now: clock::now(),
+            now,
         })
     }
 
@@ -151,9 +172,19 @@ impl RingThread {
                 if self.id != 0 {
                     self.mailboxes.served();
                 }
-                return self.disk.take();
+                return self.finish();
             }
         }
+    }
+
+    fn finish(self) -> Option<LogDisk> {
+        let Self { driver, shard, disk, cluster, .. } = self;
+        // no request touches the buffers of what follows
+        drop(driver);
+        if let Some(cluster) = cluster {
+            cluster.finish(&shard);
+        }
+        disk
     }
 
     /// One turn of the loop; whether the next must not wait.
@@ -197,6 +228,7 @@ impl RingThread {
             }
             Token::Call(thread) => return self.mailboxes.call_failed(thread as usize),
             Token::Sync => return self.on_synced(cqe.result),
+            Token::KeystoreSync | Token::Datagrams | Token::Peers => return self.on_cluster_completion(cqe),
             Token::Tick => return self.on_tick(),
             // thread 0 of a cluster's server alone asks for the last two
             Token::CancelAccept(_) | Token::Datagrams | Token::Peers => return,
@@ -207,8 +239,13 @@ impl RingThread {
     }
 
     fn on_tick(&mut self) {
-        self.driver.tick(&TICK);
+        self.driver.tick(self.tick);
         self.events.push(Event::Ticked);
+        let Self { cluster, shard, effects, shared, mailboxes, now, .. } = self;
+        if let Some(cluster) = cluster {
+            cluster.tick(*now, shard, effects, mailboxes);
+            cluster.publish(*now, shard, shared);
+        }
         // in case the kernel had no memory for somebody's call
         self.mail_came = true;
         if self.acceptor.is_paused() {
@@ -312,6 +349,9 @@ impl RingThread {
         let Self { shard, buffers, used, events, effects, now, .. } = self;
         shard.step(*now, events.drain(..).map(|event| event.into_input(buffers, used)), effects);
         self.give_buffers_back();
+        if self.cluster.is_some() {
+            return self.step_cluster();
+        }
         if self.disk.is_none() {
             return;
         }
@@ -322,6 +362,46 @@ impl RingThread {
             shard.step_on(*now, events.drain(..).map(|event| event.into_input(buffers, used)), effects);
         }
         self.sync_log();
+    }
+
+    /// Does what the node has said, and what comes of that, until nothing does; then everything leaves together.
+    fn step_cluster(&mut self) {
+        let Self { cluster, shard, effects, now, .. } = self;
+        let cluster = cluster.as_mut().expect("the caller looked");
+        let mut again = cluster.advance(*now, shard, effects);
+        while !effects.cluster.effects.is_empty() {
+            cluster.carry_out(*now, shard, effects);
+            shard.step_on(*now, std::iter::empty(), effects);
+        }
+        again |= cluster.flush(*now);
+        effects.again |= again;
+        self.sync_cluster();
+    }
+
+    fn sync_cluster(&mut self) {
+        let Self { cluster, driver, now, .. } = self;
+        let (log, keystore) = cluster.as_mut().expect("the caller looked").next_syncs(*now);
+        if let Some(descriptor) = keystore {
+            driver.fdatasync(descriptor, Token::KeystoreSync);
+        }
+        if let Some(descriptor) = log {
+            start_sync(driver, descriptor);
+        }
+    }
+
+    fn on_cluster_completion(&mut self, cqe: Cqe) {
+        let Self { cluster, driver, shard, effects, now, .. } = self;
+        let cluster = cluster.as_mut().expect("only a cluster's server asks for these");
+        match cqe.token {
+            Token::Datagrams => cluster.on_datagram(driver, cqe, *now, shard, effects),
+            Token::KeystoreSync => cluster.on_keystore_synced(cqe.result),
+            _ => {
+                if !cqe.more {
+                    driver.poll(cluster.bell(), Token::Peers);
+                }
+                cluster.on_bell(*now, shard, effects);
+            }
+        }
     }
 
     fn give_buffers_back(&mut self) {
@@ -337,15 +417,15 @@ impl RingThread {
 
     fn sync_log(&mut self) {
         if let Some(descriptor) = self.disk.as_mut().and_then(|disk| disk.next_sync(self.now)) {
-            self.driver.fdatasync(descriptor);
-            // the sync is made by a kernel worker that may share our core: it gets to start the disk before the replies
-            // are sent, so that both go on at once
-            self.driver.submit();
-            std::thread::yield_now();
+            start_sync(&mut self.driver, descriptor);
         }
     }
 
     fn on_synced(&mut self, result: i32) {
+        let Self { cluster, shard, effects, now, .. } = self;
+        if let Some(cluster) = cluster {
+            return cluster.on_synced(result, *now, shard, effects);
+        }
         let Self { disk, events, .. } = self;
         let disk = disk.as_mut().expect("only a log syncs");
         disk.on_synced(result, |event| events.push(Event::from(event)));
@@ -414,6 +494,14 @@ impl RingThread {
             put(thread, &mut |mail| mail.unlocked = true);
         }
     }
+}
+
+fn start_sync(driver: &mut Driver, descriptor: RawFd) {
+    driver.fdatasync(descriptor, Token::Sync);
+    // the sync is made by a kernel worker that may share our core: it gets to start the disk before the replies are sent, so
+    // that both go on at once
+    driver.submit();
+    std::thread::yield_now();
 }
 
 fn call(driver: &mut Driver, mailboxes: &Mailboxes, thread: usize) {

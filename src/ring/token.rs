@@ -19,6 +19,8 @@ pub enum Token {
     CancelAccept(u32),
     /// The log file's fdatasync.
     Sync,
+    /// A keystore's.
+    KeystoreSync,
     /// The clock.
     Tick,
     /// Another thread has put something into our mailbox.
@@ -49,6 +51,7 @@ impl Token {
             Self::Tick => (9, 0),
             Self::Mail => (10, 0),
             Self::Call(n) => (11, n),
+            Self::KeystoreSync => (19, 0),
             Self::Datagrams => (20, 0),
             Self::Peers => (21, 0),
         };
@@ -69,6 +72,7 @@ impl Token {
             7 => Self::CancelAccept(slot),
             8 => Self::Sync,
             9 => Self::Tick,
+            19 => Self::KeystoreSync,
             10 => Self::Mail,
             11 => Self::Call(slot),
             20 => Self::Datagrams,
