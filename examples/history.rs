@@ -1,9 +1,9 @@
 //! Clients at servers that run elsewhere, and the check of what they were told, from a shell:
 //!
 //! ```text
-//! cargo run --example history -- run --servers 10.0.0.1:11211,10.0.0.2:11211 --seconds 20
-//! cargo run --example history -- whole --servers ...     waits until all are members and serve, says who leads
-//! cargo run --example history -- leader --servers ...    waits until one leads, says which
+//! cargo run --example history -- --servers 10.0.0.1:11211,10.0.0.2:11211 run --seconds 20
+//! cargo run --example history -- --servers ... whole     waits until all are members and serve, says who leads
+//! cargo run --example history -- --servers ... leader    waits until one leads, says which
 //! ```
 //!
 //! `run` works for that long, then waits until all servers are members of one epoch, reads every key at every server, compares
@@ -34,14 +34,14 @@ use history::{standing, verdict};
 
 #[derive(Parser)]
 struct Options {
-    #[command(subcommand)]
-    what: What,
     /// Where clients reach the servers.
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true, global = true)]
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', required = true)]
     servers: Vec<SocketAddr>,
     /// Longest wait for the servers to come to what is waited for, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "30", global = true)]
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
     within: u64,
+    #[command(subcommand)]
+    what: What,
 }
 
 #[derive(Subcommand)]
@@ -83,6 +83,9 @@ struct Work {
     /// Acknowledged writes that there must be, so that a run in which nothing was done is no success.
     #[arg(long, default_value = "100")]
     at_least: u64,
+    /// No operation may fail: none is refused, none of unknown outcome.
+    #[arg(long)]
+    unbroken: bool,
     /// The server stands alone: it is no member of anything and has no digest to compare.
     #[arg(long)]
     alone: bool,
@@ -108,6 +111,9 @@ fn work(work: &Work, servers: &[SocketAddr], within: Duration) -> Result<String,
     std::thread::sleep(Duration::from_secs(work.seconds));
     let acknowledged = load.acknowledged();
     let mut history = load.finish();
+    if work.unbroken && !history.failed().is_empty() {
+        return Err(format!("{history}; first failed: {:?}", history.failed()[0]));
+    }
     if !work.alone {
         standing::until_whole(servers, within)?;
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::history::load::{Load, Plan};
-use crate::linear::Outcome;
 use crate::machines::{Cluster, PATIENCE, Shape, hold};
 
 #[test]
@@ -17,11 +16,7 @@ fn gets_and_sets_go_on_without_the_balancer() {
         std::thread::sleep(Duration::from_millis(2500));
         hold(load.more_writes(200, PATIENCE));
         let history = load.finish();
-        let failed: Vec<_> = history
-            .entries
-            .iter()
-            .filter(|entry| entry.refused.is_some() || entry.operation.outcome == Outcome::Unknown)
-            .collect();
+        let failed = history.failed();
         assert!(failed.is_empty(), "an operation failed: {failed:?}");
         cluster.start_balancer();
         cluster.until_whole();

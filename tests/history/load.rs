@@ -21,6 +21,8 @@ use crate::linear::{Op, Operation, Outcome};
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub servers: Vec<SocketAddr>,
+    /// What the names of its keys begin with: nobody has used them before.
+    pub prefix: String,
     /// Clients that stay with their server, for each server.
     pub pinned: usize,
     /// Clients that go to any server.
@@ -43,8 +45,10 @@ pub struct Plan {
 impl Plan {
     /// A client at each server and as many that roam, gently.
     pub fn new(servers: &[SocketAddr]) -> Self {
+        static LOADS: AtomicU64 = AtomicU64::new(0);
         Self {
             servers: servers.to_vec(),
+            prefix: format!("{}.{}.", std::process::id(), LOADS.fetch_add(1, Relaxed)),
             pinned: 1,
             roaming: servers.len(),
             slots: 4,
@@ -213,7 +217,7 @@ impl Client {
     fn next(&mut self) -> (String, Op) {
         let slot = self.dice.below(self.shared.plan.slots);
         let used = self.shared.used[slot].fetch_add(1, Relaxed);
-        let key = format!("{slot}-{}", used / self.shared.plan.operations_per_key);
+        let key = format!("{}{slot}-{}", self.shared.plan.prefix, used / self.shared.plan.operations_per_key);
         let is_counter = slot.is_multiple_of(2);
         self.counter += 1;
         // whatever incrs add to a value, it stays another one

@@ -84,6 +84,11 @@ impl History {
         Ok(())
     }
 
+    /// Operations that were refused or whose outcome is unknown.
+    pub fn failed(&self) -> Vec<&Entry> {
+        self.entries.iter().filter(|entry| !entry.is_done()).collect()
+    }
+
     /// Time between two acknowledged writes, at most.
     fn longest_gap(&self) -> Duration {
         let writes = self.entries.iter().filter(|entry| entry.is_done() && entry.operation.op != Op::Get);
