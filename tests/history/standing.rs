@@ -38,13 +38,12 @@ impl Standing {
     }
 
     fn follows(&self) -> bool {
-        self.text("role") == "follower" && self.number("serving") == 1
+        self.text("role") == "follower"
     }
 
     /// How many members it knows of.
     pub fn members(&self) -> usize {
-        let text = self.text("members");
-        text.parse().unwrap_or_else(|_| text.split([',', ' ']).filter(|name| !name.is_empty()).count())
+        self.text("members").split(',').filter(|name| !["", "none"].contains(name)).count()
     }
 }
 
@@ -163,26 +162,27 @@ mod tests {
 
     #[test]
     fn a_cluster_is_whole_when_all_are_members_of_one_epoch() {
-        let (leads, follows) = (standing("leader", "1", "4", "2"), standing("follower", "1", "4", "2"));
+        let (leads, follows) = (standing("leader", "1", "4", "a,b"), standing("follower", "0", "4", "a,b"));
         assert!(is_whole(&[follows.clone(), leads.clone()]));
         let others = [
             None,
-            standing("follower", "0", "4", "2"),
-            standing("follower", "1", "3", "2"),
-            standing("follower", "1", "4", "3"),
-            standing("learner", "1", "4", "2"),
+            standing("follower", "0", "3", "a,b"),
+            standing("follower", "0", "4", "a,b,c"),
+            standing("follower", "0", "4", "none"),
+            standing("learner", "0", "4", "a,b"),
         ];
         for other in others {
             assert!(!is_whole(&[other.clone(), leads.clone()]), "{other:?}");
         }
         assert!(!is_whole(&[follows.clone(), follows]));
+        assert!(!is_whole(&[standing("leader", "0", "1", "a")]), "its no-op is not committed");
     }
 
     #[test]
     fn the_leader_of_the_newest_epoch_leads() {
-        let old = standing("leader", "1", "4", "3");
-        assert_eq!(leader(&[old.clone(), standing("leader", "1", "5", "2"), None]), Some(1));
-        assert_eq!(leader(&[old, standing("leader", "0", "5", "2")]), Some(0));
+        let old = standing("leader", "1", "4", "a,b,c");
+        assert_eq!(leader(&[old.clone(), standing("leader", "1", "5", "a,b"), None]), Some(1));
+        assert_eq!(leader(&[old, standing("leader", "0", "5", "a,b")]), Some(0));
         assert_eq!(leader(&[None]), None);
     }
 }
