@@ -6,8 +6,8 @@
 
 mod accept;
 mod buf_ring;
-mod cluster;
 pub mod clock;
+mod cluster;
 pub mod disk;
 mod driver;
 pub mod guardian;

@@ -106,7 +106,7 @@ pub fn run(config: ServerConfig) -> Result<(), ServerError> {
     let mut config = config;
     let listeners = bind(&mut config)?;
     let data = match (&config.cluster, &config.data_dir) {
-        (Some(place), _) => Data::Cluster(cluster::open(&config, place)?, place.clone()),
+        (Some(place), _) => Data::Cluster(Box::new(cluster::open(&config, place)?), place.clone()),
         (None, Some(dir)) => Data::Alone(Some(log_disk::open(dir, config.fsync).map_err(log_error)?)),
         (None, None) => Data::Alone(None),
     };
@@ -146,7 +146,7 @@ enum Data {
     /// A log, or nothing.
     Alone(Option<log_disk::Opened>),
     /// The others too.
-    Cluster(cluster::Opened, ClusterConfig),
+    Cluster(Box<cluster::Opened>, ClusterConfig),
 }
 
 /// What thread 0 is made of besides, and what all are.

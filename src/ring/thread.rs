@@ -231,7 +231,7 @@ impl RingThread {
             Token::KeystoreSync | Token::Datagrams | Token::Peers => return self.on_cluster_completion(cqe),
             Token::Tick => return self.on_tick(),
             // thread 0 of a cluster's server alone asks for the last two
-            Token::CancelAccept(_) | Token::Datagrams | Token::Peers => return,
+            Token::CancelAccept(_) => return,
         };
         if let Some(event) = event {
             self.events.push(Event::Socket(event));

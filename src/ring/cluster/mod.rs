@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::RawFd;
 
+use super::disk::Fatal;
 use super::driver::{Cqe, Driver, SetupError};
 use super::mailbox::Mailboxes;
 use super::peer::{Connections, PeerEvent, PeerSocket};
-use super::token::Token;
 use super::replica_disk::{DiskEvent, Installing, ReplicaDisk, Surroundings};
-use super::disk::Fatal;
+use super::token::Token;
 use crate::cluster::{Body, Effect, Input, Member, Message, Report};
 use crate::contact::Contact;
 use crate::lifeline::Hello;
@@ -264,7 +264,6 @@ impl Surround {
             Report::CannotLead => tracing::error!(
                 "an operator made this server lead, and it is in the middle of a snapshot: choose another one"
             ),
-            other => tracing::info!("{other:?}"),
         }
     }
 
