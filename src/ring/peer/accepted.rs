@@ -74,7 +74,7 @@ impl Accepted {
         now: Instant,
         hello: Hello,
         mut ready: impl Iterator<Item = PollFlags>,
-        watched: BTreeSet<IpAddr>,
+        watched: &BTreeSet<IpAddr>,
     ) {
         let listener = ready.next().unwrap_or(PollFlags::empty());
         let verdicts: Vec<Verdict> = self
@@ -94,7 +94,7 @@ impl Accepted {
         }
         self.pause = self.pause.filter(|&until| until > now);
         if !listener.is_empty() && self.pause.is_none() {
-            self.accept(now, hello, &watched);
+            self.accept(now, hello, watched);
         }
     }
 

@@ -95,7 +95,9 @@ impl Connections {
     /// Keeps a lifeline to this server open until `set_watched` leaves it out; again and again, when it ends.
     pub fn watch(&self, member: &Member) {
         if let Ok(contact) = member.contact.parse::<Contact>() {
-            self.order(|orders| drop(orders.watched.insert(member.node, contact.servers)));
+            self.order(|orders| {
+                orders.watched.insert(member.node, contact.servers);
+            });
         }
     }
 
@@ -163,7 +165,7 @@ impl Thread {
             }
             if let Some(hello) = self.hello {
                 let watched = self.watches.values().map(|watch| watch.address().ip()).collect();
-                self.accepted.go_on(now, hello, ready, watched);
+                self.accepted.go_on(now, hello, ready, &watched);
             }
         }
         self.accepted.leave_open();
