@@ -63,6 +63,8 @@ pub struct Node {
     stepped: Vec<Effect>,
     frames: Vec<Frame>,
     out: Outputs,
+    /// Of the entries that were applied just now.
+    answers: Vec<Answer>,
     /// Since when there is no server that would take a write.
     headless: Option<Time>,
     /// What the store was last found to hold.
@@ -75,8 +77,18 @@ impl Node {
     pub fn new(machine: Replica, writes: Writes, gate: Arc<Gate>) -> Self {
         assert!(writes.is_replica(), "a write path of a cluster");
         let (inputs, stepped, frames, out) = (VecDeque::new(), Vec::new(), Vec::new(), Outputs::default());
-        let node =
-            Self { machine, writes, gate, inputs, stepped, frames, out, headless: None, digest: Digest::default() };
+        let node = Self {
+            machine,
+            writes,
+            gate,
+            inputs,
+            stepped,
+            frames,
+            out,
+            answers: Vec::new(),
+            headless: None,
+            digest: Digest::default(),
+        };
         node.publish();
         node
     }
@@ -148,7 +160,7 @@ impl Node {
     /// order.
     pub fn keep_house(&mut self, scene: &mut Scene<'_>) {
         if self.writes.applied().position < self.writes.committed().position {
-            let applied = self.writes.apply_committed(&mut self.out.answers);
+            let applied = self.writes.apply_committed(&mut self.answers);
             self.on_applied(applied);
         }
         // closes the frame of this turn's writes, before anything else is proposed
@@ -221,7 +233,7 @@ impl Node {
             }
             Effect::LockKeys { frame } => self.writes.lock_keys(&frame),
             Effect::Commit { upto } => {
-                let committed = self.writes.commit(upto, &mut self.out.answers);
+                let committed = self.writes.commit(upto, &mut self.answers);
                 self.on_applied(committed);
                 self.out.effects.push(effect);
             }
@@ -265,6 +277,11 @@ impl Node {
 
     fn on_applied(&mut self, applied: Result<Option<Digest>, ReplicaFault>) {
         self.out.unlocked = true;
+        if self.has_too_few_members() {
+            // R10: it is committed and on fewer disks than were promised, so that nobody is told that it is safe
+            self.out.unknown.extend(self.answers.drain(..).map(|answer| answer.origin));
+        }
+        self.out.answers.append(&mut self.answers);
         match applied {
             Ok(Some(digest)) => {
                 self.digest = digest;
@@ -273,6 +290,10 @@ impl Node {
             Ok(None) => {}
             Err(fault) => self.out.fault = Some(fault),
         }
+    }
+
+    fn has_too_few_members(&self) -> bool {
+        self.configuration().is_some_and(|one| one.members.len() < usize::from(one.min_insync))
     }
 
     /// More of the log is on this server's disk.
