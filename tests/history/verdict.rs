@@ -10,7 +10,8 @@ use crate::linear::{Op, Operation, Outcome, Verdict, check};
 /// # Errors
 /// The story of the first key that has none.
 pub fn explained(history: &History) -> Result<(), String> {
-    for (key, operations) in history.by_key() {
+    for (key, mut operations) in history.by_key() {
+        operations.sort_by_key(|operation| operation.invoked);
         let verdict = match check(&without_unseen(&operations)) {
             Verdict::Linearizable => continue,
             _ => check(&operations),
@@ -21,7 +22,10 @@ pub fn explained(history: &History) -> Result<(), String> {
                 let places = places(history, key);
                 return Err(format!("the history of key {key} is not linearizable:\n{story}{places}"));
             }
-            Verdict::Undecided => return Err(format!("the history of key {key} is not decided: too much is unknown")),
+            Verdict::Undecided => {
+                let asked: String = operations.iter().map(|operation| format!("  {operation}\n")).collect();
+                return Err(format!("the history of key {key} is not decided, too much is unknown:\n{asked}"));
+            }
         }
     }
     Ok(())

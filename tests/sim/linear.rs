@@ -4,8 +4,10 @@
 //!
 //! The search is Wing and Gong's with Lowe's memory: walk the events in order, take any operation that was invoked
 //! before the first return still open, go back when a return is met whose operation does not fit, and never enter a
-//! (set of operations done, state) twice. `witness` tries the order of the log first. `naive` is the same question asked without any of this, for small histories.
+//! (set of operations done, state) twice. `witness` tries the order of the log first, `ids` the order that the cas ids
+//! of reads tell. `naive` is the same question asked without any of this, for small histories.
 
+mod ids;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
@@ -14,8 +16,11 @@ mod witness;
 
 pub use witness::{Written, explain};
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::ops::Bound;
+
+use ids::Ids;
 
 /// What a client asked of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,15 +136,39 @@ impl State {
     }
 }
 
-/// Values by number, so that states are small.
-#[derive(Default)]
+/// Values by number, so that states are small. Those that no read shows, not even as the beginning of what it shows, are
+/// one and the same: nothing tells them apart, and neither what is appended to them.
 struct Values {
     all: Vec<Vec<u8>>,
     numbers: BTreeMap<Vec<u8>, u32>,
+    /// What reads show.
+    seen: BTreeSet<Vec<u8>>,
 }
 
+/// Stands for all of those: it begins no value that a client writes, and is no number.
+const NEVER_SEEN: &[u8] = &[0];
+
 impl Values {
+    fn of(history: &[&Operation]) -> Self {
+        let seen = history.iter().filter_map(|operation| match &operation.outcome {
+            Outcome::Value { value, .. } => Some(value.clone()),
+            _ => None,
+        });
+        Self { all: Vec::new(), numbers: BTreeMap::new(), seen: seen.collect() }
+    }
+
+    fn is_seen(&self, value: &[u8]) -> bool {
+        // incr changes a number into others that do not begin with it
+        counter(value).is_some()
+            || self
+                .seen
+                .range::<[u8], _>((Bound::Included(value), Bound::Unbounded))
+                .next()
+                .is_some_and(|next| next.starts_with(value))
+    }
+
     fn number(&mut self, value: &[u8]) -> u32 {
+        let value = if self.is_seen(value) { value } else { NEVER_SEEN };
         if let Some(&number) = self.numbers.get(value) {
             return number;
         }
@@ -292,9 +321,17 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
     // a get whose answer nobody saw says nothing
     let history: Vec<&Operation> =
         history.iter().filter(|o| o.op != Op::Get || o.outcome != Outcome::Unknown).collect();
+    // what is found in the order of the ids is found; that nothing is proves nothing where two writes wrote the same
+    match search(start, &history, &Ids::of(&history)) {
+        Verdict::Linearizable => Verdict::Linearizable,
+        _ => search(start, &history, &Ids::none()),
+    }
+}
+
+fn search(start: Option<&[u8]>, history: &[&Operation], ids: &Ids) -> Verdict {
     let known = history.iter().filter(|o| o.outcome != Outcome::Unknown).count();
-    let mut values = Values::default();
-    let mut events = Events::new(&history);
+    let mut values = Values::of(history);
+    let mut events = Events::new(history);
     let mut state = State { value: start.map(|value| values.number(value)), ..State::EMPTY };
     let mut done: Done = vec![0; history.len().div_ceil(64)];
     let mut done_known = 0;
@@ -309,6 +346,7 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
         if event < history.len() {
             let operation = event;
             let after = apply(state, history[operation], &mut values);
+            let after = after.and_then(|after| ids.in_turn(state, after, operation, &done, &values));
             if let Some(after) = after.and_then(|after| worth(state, after, history[operation])) {
                 set_bit(&mut done, operation);
                 if entered.insert((done.clone(), after)) {
@@ -338,7 +376,7 @@ pub fn check_from(start: Option<&[u8]>, history: &[Operation]) -> Verdict {
         // a return: what it ends did not fit, so the last one taken is undone and the one after it tried
         loop {
             let Some(Taken { operation, before, forced }) = taken.pop() else {
-                return Verdict::Not(story(&history, &longest));
+                return Verdict::Not(story(history, &longest));
             };
             state = before;
             clear_bit(&mut done, operation);
