@@ -4,10 +4,11 @@
 //! three pure; [`session`] is the connection between them, [`fleet`] all servers of a cluster, [`roster`] what the load
 //! balancer knows of them.
 //!
-//! The load balancer is [`balancer`].
+//! The load balancer is [`balancer`]. [`survey`] looks at a whole cluster, for [`status`] and [`verify`]; [`demo`] runs one.
 
 pub mod address;
 pub mod balancer;
+pub mod demo;
 pub mod fleet;
 pub mod json;
 pub mod output;
@@ -15,6 +16,9 @@ pub mod reply;
 pub mod request;
 pub mod roster;
 pub mod session;
+pub mod status;
+pub mod survey;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;

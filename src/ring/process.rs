@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "fork, setuid and sigwait have no safe form: they concern the whole process")]
 
 mod background;
+mod child;
 mod pid_file;
 mod signals;
 mod user;
@@ -15,6 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 pub use background::{announce_failure, announce_ready};
+pub use child::die_with_parent;
 pub use pid_file::PidFile;
 pub use signals::{Signal, block_signals, ignore_file_size, wait_for_signal};
 pub use user::{User, become_user, find_user};

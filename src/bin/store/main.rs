@@ -3,6 +3,7 @@
 //! Called by the name `memcached` (a link), the arguments are those of memcached.
 
 mod balancer;
+mod cluster_tools;
 mod log_tools;
 mod memcached;
 mod options;
@@ -40,6 +41,15 @@ enum Command {
     // to be shown when servers can join
     #[command(after_help = balancer::HELP, hide = true)]
     Addlb(balancer::BalancerArgs),
+    /// Show a cluster: its servers, what each does, and which failure it survives
+    #[command(after_help = cluster_tools::STATUS_HELP, hide = true)]
+    Status(cluster_tools::StatusArgs),
+    /// Check that all servers of a cluster hold the same data
+    #[command(after_help = cluster_tools::VERIFY_HELP, hide = true)]
+    Verify(cluster_tools::VerifyArgs),
+    /// Run a load balancer and servers on this machine to try a cluster out; Ctrl-C removes them
+    #[command(hide = true)]
+    Demo(cluster_tools::DemoArgs),
     /// Read a server's log
     #[command(after_help = log_tools::LOG_HELP, subcommand_required = true, arg_required_else_help = true)]
     Log {
@@ -142,6 +152,15 @@ fn main() -> ExitCode {
             Ok(Cli { command: Command::Addlb(options) }) => {
                 options.into_config().map_err(Failure::from).and_then(|config| balance(&config))
             }
+            Ok(Cli { command: Command::Status(options) }) => match cluster_tools::status(&options) {
+                Ok(status) => return ExitCode::from(status),
+                Err(failure) => Err(failure),
+            },
+            Ok(Cli { command: Command::Verify(options) }) => match cluster_tools::verify(&options) {
+                Ok(status) => return ExitCode::from(status),
+                Err(failure) => Err(failure),
+            },
+            Ok(Cli { command: Command::Demo(options) }) => cluster_tools::run_demo(&options),
             Ok(Cli { command: Command::Log { tool } }) => run_log_tool(&tool).map_err(Failure::from),
             Err(error) => return say(&error),
         },
