@@ -38,6 +38,8 @@ pub struct Boot {
     pub timing: Timing,
     /// Reads are confirmed with a round, `--reads=strict`.
     pub strict_reads: bool,
+    /// A larger frame leaves in several datagrams, whose loss the transport repairs: `PiecesSettled` says when it has.
+    pub whole_bytes: usize,
     /// The rules.
     pub rules: Rules,
 }
@@ -49,6 +51,7 @@ impl Boot {
         let (end, applied, consistent) = <(Mark, Mark, Mark)>::default();
         let (history, last_time, doubt) = (Vec::new(), Time(0), Doubt::None);
         let (timing, strict_reads, rules) = (Timing::default(), false, Rules::ALL);
+        let whole_bytes = usize::MAX;
         let log_id = LogId(0);
         Self {
             record,
@@ -62,6 +65,7 @@ impl Boot {
             doubt,
             timing,
             strict_reads,
+            whole_bytes,
             rules,
         }
     }
@@ -117,6 +121,11 @@ pub enum Input {
     },
     /// Time has passed; comes every few milliseconds.
     Ticked,
+    /// All large frames that were sent to that server have come there, or the transport has given them up.
+    PiecesSettled {
+        /// The server.
+        node: NodeId,
+    },
     /// At the leader: the write path made a frame. It continues the log, in the epoch of the last `BecameLeader`.
     FrameBuilt {
         /// The frame.

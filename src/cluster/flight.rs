@@ -44,12 +44,21 @@ struct Sent {
     at: Time,
     /// There was an older one.
     again: bool,
+    /// It left in pieces, which the transport sends again and limits: it is nothing to this congestion control.
+    pieces: bool,
+    /// And the transport still sees to them: it is not lost before that has an end.
+    held: bool,
     state: State,
 }
 
 impl Sent {
     const fn bytes(&self) -> u64 {
         self.end.0 - self.previous.position.0
+    }
+
+    /// What it counts for in congestion control.
+    const fn weight(&self) -> u64 {
+        if self.pieces { 0 } else { self.bytes() }
     }
 }
 
@@ -126,10 +135,19 @@ impl Flight {
         self.sent.iter().any(|sent| sent.state == State::UnderWay)
     }
 
-    /// A frame left for the first time.
-    pub fn on_sent(&mut self, now: Time, number: u64, previous: Mark, end: Position) {
+    /// A frame left for the first time, whole or in pieces.
+    pub fn on_sent(&mut self, now: Time, number: u64, previous: Mark, end: Position, pieces: bool) {
         assert!(self.sent.back().is_none_or(|last| last.end == previous.position), "frames continue each other");
-        self.sent.push_back(Sent { previous, end, number, at: now, again: false, state: State::UnderWay });
+        let (again, held, state) = (false, pieces, State::UnderWay);
+        self.sent.push_back(Sent { previous, end, number, at: now, again, pieces, held, state });
+    }
+
+    /// The transport has brought all pieces there, or has given up: from now on what is sent later tells whether a frame came,
+    /// as of any other. `number` is that of the newest message.
+    pub fn on_pieces_settled(&mut self, now: Time, number: u64) {
+        for sent in self.sent.iter_mut().filter(|sent| sent.held) {
+            (sent.held, sent.number, sent.at) = (false, number, now);
+        }
     }
 
     /// A message without a frame left.
@@ -161,7 +179,7 @@ impl Flight {
         let at = self.at(position).expect("it was sent before");
         let sent = &mut self.sent[at];
         assert!(sent.state == State::Lost, "nothing is sent again that may be there");
-        (sent.number, sent.at, sent.again, sent.state) = (number, now, true, State::UnderWay);
+        (sent.number, sent.at, sent.again, sent.held, sent.state) = (number, now, true, sent.pieces, State::UnderWay);
         self.lost -= 1;
     }
 
@@ -217,10 +235,13 @@ impl Flight {
         match sent.state {
             State::Arrived => return,
             State::UnderWay => {
-                seen.acked += sent.bytes();
+                seen.acked += sent.weight();
                 seen.acked_sent = seen.acked_sent.max(sent.at);
             }
             State::Lost => self.lost -= 1,
+        }
+        if sent.pieces {
+            return;
         }
         // the one that is there is an older one: it was late and not lost
         if sent.state == State::Lost || (sent.again && sent.number > newest) {
@@ -261,17 +282,17 @@ impl Flight {
         let mut oldest = now;
         for sent in &mut self.sent {
             if sent.number >= newest {
-                if sent.again {
+                if sent.again || sent.pieces {
                     continue;
                 }
                 // first sendings are in order: nothing behind this one is older
                 break;
             }
             let overtaken = newest - sent.number >= reordered || now.since(sent.at).0 >= late;
-            if sent.state == State::UnderWay && overtaken {
+            if sent.state == State::UnderWay && overtaken && !sent.held {
                 sent.state = State::Lost;
                 self.lost += 1;
-                seen.lost += sent.bytes();
+                seen.lost += sent.weight();
                 seen.lost_sent = seen.lost_sent.max(sent.at);
                 if sent.at > delivered {
                     oldest = oldest.min(sent.at);
@@ -286,7 +307,7 @@ impl Flight {
     /// All of it is forgotten: so many bytes were under way. What is known of the path stays.
     pub fn clear(&mut self) -> u64 {
         self.lost = 0;
-        self.sent.drain(..).filter(|sent| sent.state == State::UnderWay).map(|sent| sent.bytes()).sum()
+        self.sent.drain(..).filter(|sent| sent.state == State::UnderWay).map(|sent| sent.weight()).sum()
     }
 
     pub fn check_invariants(&self, in_flight: u64) {
@@ -294,7 +315,7 @@ impl Flight {
         assert!(follow, "frames continue each other");
         assert!(self.lost == self.sent.iter().filter(|sent| sent.state == State::Lost).count());
         let under_way = self.sent.iter().filter(|sent| sent.state == State::UnderWay);
-        assert!(in_flight == under_way.map(Sent::bytes).sum::<u64>(), "what is under way is in flight");
+        assert!(in_flight == under_way.map(Sent::weight).sum::<u64>(), "what is under way is in flight");
     }
 }
 

@@ -181,11 +181,15 @@ impl Progress {
     }
 
     /// The append with a frame that is lost or comes next.
-    pub fn append_frame(&mut self, now: Time, frame: &Frame, commit: Position) -> Append {
+    /// One of more than `whole_bytes` leaves in pieces.
+    pub fn append_frame(&mut self, now: Time, frame: &Frame, commit: Position, whole_bytes: usize) -> Append {
         self.number += 1;
-        self.congestion.on_sent(frame.bytes().len() as u64);
+        let pieces = frame.bytes().len() > whole_bytes;
+        if !pieces {
+            self.congestion.on_sent(frame.bytes().len() as u64);
+        }
         let previous = if frame.position() == self.next.position {
-            self.flight.on_sent(now, self.number, self.next, frame.end());
+            self.flight.on_sent(now, self.number, self.next, frame.end(), pieces);
             std::mem::replace(&mut self.next, frame.mark())
         } else {
             let previous = self.flight.lost_at(frame.position()).expect("frames are sent in order, or again");
@@ -195,6 +199,11 @@ impl Progress {
         self.sent = now;
         let (number, echo) = (self.number, self.echo);
         Append { sent: now, number, echo, previous, frame: Some(frame.clone()), commit, digest: None }
+    }
+
+    /// The transport has done what it can for what left in pieces.
+    pub fn on_pieces_settled(&mut self, now: Time) {
+        self.flight.on_pieces_settled(now, self.number);
     }
 
     /// The append without a frame: it says where the log stands, and its answer what of it has come.

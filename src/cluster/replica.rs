@@ -83,6 +83,11 @@ impl Replica {
             },
             Input::Received { message } => self.on_received(now, message, effects),
             Input::Ticked => self.on_ticked(now, effects),
+            Input::PiecesSettled { node } => {
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.on_pieces_settled(now, node);
+                }
+            }
             Input::FrameBuilt { bytes } => {
                 let Role::Leader(leader) = &mut self.role else { panic!("only a leader's write path makes frames") };
                 leader.on_frame(now, Frame::built(bytes), &mut self.server, effects);

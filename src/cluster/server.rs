@@ -26,6 +26,8 @@ pub struct Server {
     pub timing: Timing,
     pub rules: Rules,
     pub strict_reads: bool,
+    /// A larger frame leaves in pieces.
+    pub whole_bytes: usize,
     /// The newest configuration that is durable here.
     pub configuration: Option<Configuration>,
     pub journal: Journal,
@@ -64,7 +66,7 @@ pub struct Server {
 impl Server {
     pub fn new(now: Time, boot: Boot) -> Self {
         let Boot { record, contact, log_id, history, end, last_time, applied, consistent, doubt, .. } = boot;
-        let Boot { timing, strict_reads, rules, .. } = boot;
+        let Boot { timing, strict_reads, whole_bytes, rules, .. } = boot;
         assert!(contact.len() <= config::CONTACT_BYTES_MAX, "the shell knows the bound");
         assert!(record.node != COORDINATOR, "0 is the coordinator's name");
         let cut_at_start = matches!(doubt, Doubt::Tail | Doubt::Corruption);
@@ -84,6 +86,7 @@ impl Server {
             timing,
             rules,
             strict_reads,
+            whole_bytes,
             configuration: record.configuration,
             journal: Journal::new(history, end, applied, last_time),
             forwards: Forwards::default(),

@@ -190,6 +190,9 @@ fn serve(config: ServerConfig, listeners: Vec<Vec<Listener>>, data: Data) -> Res
     let shared = Arc::new(Shared::new(config, std::process::id(), clock::now()));
     let mailboxes = Arc::new(Mailboxes::new(threads));
     let cpus = process::usable_cpus();
+    // servers of one machine would all be pinned to the same cores
+    let pinned =
+        threads <= cpus.len() && cluster.as_ref().is_none_or(|parts| !parts.contact.servers.ip().is_loopback());
     let (report, reports) = mpsc::channel();
     let mut path = Some(path);
     let mut handles = Vec::with_capacity(threads);
@@ -200,7 +203,7 @@ fn serve(config: ServerConfig, listeners: Vec<Vec<Listener>>, data: Data) -> Res
         }
         let parts = Parts {
             id,
-            cpu: (threads <= cpus.len()).then(|| cpus[id]),
+            cpu: pinned.then(|| cpus[id]),
             listeners,
             shard,
             disk: disk.take(),

@@ -186,6 +186,7 @@ impl Host {
             doubt: found.doubt,
             timing: shared.timing,
             strict_reads: shared.strict_reads,
+            whole_bytes: usize::MAX,
             rules: shared.rules,
         };
         shared.trace.line(now, &self.name(), || {

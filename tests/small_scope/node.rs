@@ -88,6 +88,7 @@ impl Node {
             doubt: Doubt::None,
             timing,
             strict_reads: false,
+            whole_bytes: usize::MAX,
             rules,
         };
         let mut effects = Vec::new();

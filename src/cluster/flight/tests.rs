@@ -23,7 +23,7 @@ const fn at(micros: u64) -> Time {
 fn flight(frames: u64) -> Flight {
     let mut flight = Flight::new();
     for frame in 0..frames {
-        flight.on_sent(at(frame), frame + 1, mark(frame), mark(frame + 1).position);
+        flight.on_sent(at(frame), frame + 1, mark(frame), mark(frame + 1).position, false);
     }
     flight
 }
@@ -90,7 +90,7 @@ fn who_is_late_and_not_lost_teaches_patience() {
     assert_eq!(flight.patience, 1);
     let mut later = flight.clone();
     later.sent.clear();
-    (0..7).for_each(|frame| later.on_sent(at(200 + frame), 10 + frame, mark(frame), end(frame + 1)));
+    (0..7).for_each(|frame| later.on_sent(at(200 + frame), 10 + frame, mark(frame), end(frame + 1), false));
     assert_eq!(later.on_ack(at(260), end(0), &[hole(0, 1)], end(6), 15).lost, 0, "five later ones are no evidence now");
     assert_eq!(later.on_ack(at(261), end(0), &[hole(0, 1)], end(7), 16).lost, 10, "six are");
 }
@@ -107,10 +107,10 @@ fn an_ack_that_was_overtaken_takes_nothing_back() {
 #[test]
 fn all_lost_over_several_timeouts_is_persistent() {
     let mut flight = Flight::new();
-    flight.on_sent(at(0), 1, mark(0), end(1));
+    flight.on_sent(at(0), 1, mark(0), end(1), false);
     flight.on_ack(at(100), end(1), &[], end(1), 1);
     for frame in 1..20 {
-        flight.on_sent(at(200 * frame), frame + 1, mark(frame), end(frame + 1));
+        flight.on_sent(at(200 * frame), frame + 1, mark(frame), end(frame + 1), false);
     }
     let seen = flight.on_ack(at(4000), end(1), &[hole(1, 19)], end(20), 20);
     assert!(seen.persistent, "18 frames over 3.4 ms, and three timeouts are 0.9 ms");
@@ -154,7 +154,7 @@ fn on_a_random_path_everything_comes_and_nothing_known_to_be_there_is_sent_again
             }
             if next < frames {
                 number += 1;
-                flight.on_sent(at(now), number, mark(next), end(next + 1));
+                flight.on_sent(at(now), number, mark(next), end(next + 1), false);
                 send(number, Some(next), &mut rng);
                 next += 1;
             } else if now.is_multiple_of(100) {
@@ -205,4 +205,32 @@ fn naive_ack(came: &[bool], newest: u64) -> (Position, Vec<Missing>, Position, u
         }
     }
     (end(first as u64), missing, end(top as u64), newest)
+}
+
+/// A large frame goes in pieces, which the transport sends again. What is sent behind it overtakes it, and that says nothing until
+/// the transport is done; then it is as any other frame.
+#[test]
+fn pieces_are_not_lost_before_the_transport_is_done() {
+    let mut flight = Flight::new();
+    flight.on_sent(at(0), 1, mark(0), end(1), true);
+    for beacon in 2..20 {
+        flight.on_beacon(at(10 * beacon), beacon);
+        let seen = flight.on_ack(at(10 * beacon + 5), end(0), &[hole(0, 1)], end(1), beacon);
+        assert_eq!((flight.first_lost(), seen), (None, Seen::default()), "beacon {beacon}");
+    }
+    flight.on_pieces_settled(at(300), 19);
+    assert_eq!(flight.on_ticked(at(300)), Seen::default());
+    let mut came = flight.clone();
+    assert_eq!(came.on_ack(at(301), end(1), &[], end(1), 20), Seen::default(), "no congestion control counts it");
+    assert!(came.is_empty());
+    for beacon in 20..23 {
+        flight.on_beacon(at(300 + beacon), beacon);
+    }
+    flight.on_ack(at(330), end(0), &[hole(0, 1)], end(1), 22);
+    assert_eq!(flight.first_lost(), Some(mark(0)), "they were given up");
+    flight.on_sent_again(at(331), 23, mark(0).position);
+    flight.on_beacon(at(340), 30);
+    flight.on_ack(at(350), end(0), &[hole(0, 1)], end(1), 30);
+    assert_eq!(flight.first_lost(), None, "and are under way again");
+    flight.check_invariants(0);
 }

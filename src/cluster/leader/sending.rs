@@ -68,6 +68,13 @@ impl Leader {
         }
     }
 
+    /// What left for a peer in pieces has come there, or was given up.
+    pub fn on_pieces_settled(&mut self, now: Time, node: NodeId) {
+        if let Some(progress) = self.peers.get_mut(&node) {
+            progress.on_pieces_settled(now);
+        }
+    }
+
     /// Takes an ack's word on where a log stands and what of the frames under way has come.
     pub(super) fn on_standing(now: Time, progress: &mut Progress, ack: &Ack, server: &Server) {
         let last = server.journal.end().position;
@@ -138,7 +145,7 @@ fn send_frame(
     server: &Server,
     effects: &mut Vec<Effect>,
 ) {
-    let append = progress.append_frame(now, frame, commit);
+    let append = progress.append_frame(now, frame, commit, server.whole_bytes);
     server.send(progress.member.node, Body::Append(append), effects);
 }
 

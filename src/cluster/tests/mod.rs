@@ -155,6 +155,7 @@ impl World {
             doubt,
             timing: self.timing,
             strict_reads: self.strict_reads,
+            whole_bytes: usize::MAX,
             rules: self.rules,
         };
         *host = Host {

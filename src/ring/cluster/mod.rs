@@ -135,6 +135,8 @@ impl Surround {
         if let Some((node, fault)) = self.socket.take_fault() {
             tracing::warn!("server {} sends what this version does not understand: {fault}", node.0);
         }
+        self.socket.take_settled(&mut self.settled);
+        self.inputs.extend(self.settled.drain(..).map(|node| Input::PiecesSettled { node }));
         self.hand_in(now, shard, effects);
     }
 
@@ -319,6 +321,9 @@ impl Surround {
     /// Time has passed.
     pub fn tick(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects, mailboxes: &Mailboxes) {
         self.socket.on_time(now);
+        self.socket.take_settled(&mut self.settled);
+        self.inputs.extend(self.settled.drain(..).map(|node| Input::PiecesSettled { node }));
+        self.hand_in(now, shard, effects);
         shard.cluster_tick(now, effects);
         if mailboxes.resigning() {
             self.resign(now, shard, effects, mailboxes);
@@ -356,10 +361,7 @@ impl Surround {
 
     /// Sends what the turn has to say; whether there is more.
     pub fn flush(&mut self, now: Time) -> bool {
-        let again = self.socket.flush(now);
-        self.socket.take_settled(&mut self.settled);
-        self.settled.clear();
-        again
+        self.socket.flush(now)
     }
 
     /// The descriptors to fdatasync now: the log's, and a keystore's.

@@ -14,7 +14,7 @@ use crate::ring::guardian::Guardian;
 use crate::ring::peer::{self, Bound, Connections};
 use crate::ring::replica_disk;
 use crate::ring::server::ServerError;
-use crate::transport::Identity;
+use crate::transport::{Endpoint, Identity};
 use crate::writes::Writes;
 
 /// What is there before the store is: the port, and the directory with its lock.
@@ -62,13 +62,15 @@ impl Opened {
         let (node, incarnation) = (disk.node(), disk.incarnation());
         writes.join(node, incarnation);
         let (disk, boot) = disk.start(&mut writes).map_err(|error| ServerError::Log(Box::new(error)))?;
-        let boot = Boot { contact: contact.to_string(), strict_reads: place.strict_reads, ..boot };
-        let mut said = Vec::new();
-        let machine = Replica::start(clock::now(), boot, &mut said);
-        let gate = Arc::new(Gate::new(threads, place.strict_reads));
         let key = place.key.clone();
         let identity = Identity { node, incarnation, salt: rand::random(), key: key.clone() };
         let datagram_bytes = peer::datagram_bytes(contact.servers.ip());
+        let whole_bytes = Endpoint::new(identity.clone(), datagram_bytes).whole_bytes_max();
+        let strict_reads = place.strict_reads;
+        let boot = Boot { contact: contact.to_string(), strict_reads, whole_bytes, ..boot };
+        let mut said = Vec::new();
+        let machine = Replica::start(clock::now(), boot, &mut said);
+        let gate = Arc::new(Gate::new(threads, place.strict_reads));
         let guardian = guardian();
         let Bound { listener, socket, .. } = bound;
         let connections =

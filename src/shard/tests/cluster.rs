@@ -157,12 +157,11 @@ impl World {
 
     /// Turns in which the disk does at once what it is told.
     fn settle(&mut self, min_insync: u8) -> String {
-        let mut output = self.turn_at(self.now, vec![]);
-        output = if self.disk.is_empty() { output } else { self.sync() };
+        self.turn_at(self.now, vec![]);
+        self.sync();
         self.turn_at(self.now, vec![announce(min_insync)]);
-        output.clear();
         while !self.disk.is_empty() {
-            output = self.sync();
+            self.sync();
         }
         self.turn_at(self.now, vec![])
     }
