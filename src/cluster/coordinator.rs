@@ -195,7 +195,7 @@ impl Coordinator {
         if header.destination != COORDINATOR || from == COORDINATOR || header.source_incarnation.0 == 0 {
             return;
         }
-        if header.cluster.0 != 0 && header.cluster != self.cluster() {
+        if !self.is_ours(&header) {
             // R1: it may not be ours to take, and its data would be lost
             let (ours, theirs) = (self.cluster(), header.cluster);
             effects.push(CoordinatorEffect::RefusedServer { node: from, ours, theirs });
@@ -233,6 +233,19 @@ impl Coordinator {
         }
     }
 
+    /// Whether the sender holds no data or this cluster's. A log that was written before its server was in any cluster founds one, and
+    /// has no place in another, also where the ids are alike because a directory was copied.
+    fn is_ours(&self, header: &Header) -> bool {
+        if header.cluster.0 == 0 {
+            return true;
+        }
+        let founded = self.record.as_ref().or(self.persisting.as_ref());
+        match founded {
+            None => header.epoch.0 == 0,
+            Some(record) => header.cluster == record.cluster && (header.epoch.0 > 0 || record.has(header.source)),
+        }
+    }
+
     fn is_leader(&self, header: &Header) -> bool {
         self.record.as_ref().is_some_and(|record| {
             record.leader == header.source && record.leader_incarnation == header.source_incarnation
@@ -259,7 +272,7 @@ impl Coordinator {
         if news {
             effects.push(CoordinatorEffect::Watch { member: member.clone(), incarnation });
         }
-        let Some(record) = &self.record else { return self.found(member, incarnation, effects) };
+        let Some(record) = &self.record else { return self.found(header, member, end, effects) };
         if header.epoch < record.epoch {
             self.announce(node, effects);
         }
@@ -271,14 +284,17 @@ impl Coordinator {
         }
     }
 
-    /// The first to come leads a new cluster.
-    fn found(&mut self, member: Member, incarnation: Incarnation, effects: &mut Vec<CoordinatorEffect>) {
+    /// The first to come leads a new cluster. What it wrote when it stood alone is of an earlier epoch, and of the cluster from now on.
+    fn found(&mut self, header: &Header, member: Member, end: Mark, effects: &mut Vec<CoordinatorEffect>) {
         if self.persisting.is_none() {
+            if header.cluster.0 != 0 {
+                self.fresh = header.cluster;
+            }
             let configuration = Configuration {
                 cluster: self.fresh,
-                epoch: Epoch(1),
+                epoch: Epoch(end.epoch.0 + 1),
                 leader: member.node,
-                leader_incarnation: incarnation,
+                leader_incarnation: header.source_incarnation,
                 members: vec![member],
                 min_insync: self.min_insync,
                 forced: Epoch(0),
@@ -290,7 +306,8 @@ impl Coordinator {
     /// R1: durable first, then announced.
     fn persist(&mut self, configuration: Configuration, effects: &mut Vec<CoordinatorEffect>) {
         assert!(self.persisting.is_none(), "one change at a time");
-        assert!(configuration.epoch.0 == self.epoch().0 + 1, "R2: from e to e + 1 and no other");
+        let next = configuration.epoch.0 == self.epoch().0 + 1;
+        assert!(next || self.record.is_none(), "R2: from e to e + 1 and no other");
         assert!(configuration.fault().is_none(), "a configuration is made right");
         self.persisting = Some(configuration.clone());
         effects.push(CoordinatorEffect::Persist { configuration });

@@ -4,6 +4,7 @@
 mod catch_up;
 mod doubt;
 mod flow;
+mod founding;
 mod full;
 mod operator;
 mod random;
