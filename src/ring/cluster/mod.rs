@@ -71,6 +71,8 @@ pub struct Surround {
     role_since: Time,
     /// The machine was told to hand the lead on.
     resigned: bool,
+    /// It was said why this server is not let in: it asks again and again, and the answer is the same.
+    refused: bool,
     settled: Vec<NodeId>,
 }
 
@@ -103,6 +105,7 @@ impl Surround {
             role: "starting",
             role_since: now,
             resigned: false,
+            refused: false,
             settled: Vec::new(),
         })
     }
@@ -245,12 +248,14 @@ impl Surround {
         match report {
             Report::Adopted { epoch, leader } => {
                 tracing::info!("epoch {}: server {} leads", epoch.0, leader.0);
+                self.refused = false;
                 self.watch(shard);
             }
             Report::Serving { epoch } => tracing::info!("serves as leader of epoch {}", epoch.0),
             Report::OtherCluster { from } => {
                 tracing::warn!("server {} is of another cluster: it is not answered", from.0);
             }
+            Report::RefusedByCoordinator if std::mem::replace(&mut self.refused, true) => {}
             Report::RefusedByCoordinator => tracing::error!(
                 "the load balancer does not let this server in: it holds data that is not the cluster's. Start it with an empty \
                  --data-dir to have it take the cluster's data"
