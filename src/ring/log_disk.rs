@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::disk::{self, DataDir, Fatal, LogFiles, LogWriter, OpenError, SyncRequest};
+use super::replica_disk;
 use crate::config::Fsync;
 use crate::log::{LogId, Position, Recovered};
 use crate::time::Time;
@@ -36,9 +37,14 @@ pub struct Opened {
 /// Opens and locks a data directory; makes it when it is not there.
 ///
 /// # Errors
-/// When it cannot be made, read or locked.
+/// When it cannot be made, read or locked, or is a cluster server's: its log alone is not its data, and is not this server's to
+/// go on with.
 pub fn open(path: &Path, fsync: Fsync) -> Result<Opened, OpenError> {
-    DataDir::open(path).map(|dir| Opened { dir, fsync })
+    let dir = DataDir::open(path)?;
+    if let Some(cluster) = replica_disk::cluster_of(path)? {
+        return Err(OpenError::OfCluster { path: path.to_path_buf(), cluster });
+    }
+    Ok(Opened { dir, fsync })
 }
 
 impl Opened {

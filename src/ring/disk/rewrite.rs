@@ -5,7 +5,6 @@ use std::io;
 use super::error::Fatal;
 use super::storage::LogStorage;
 use super::writer::{Doing, LogWriter, OpenFile, create_file};
-use crate::config::Fsync;
 use crate::log::layout::file::BYTES as FILE_HEADER_BYTES;
 use crate::log::{FileHeader, LogId, Position};
 
@@ -45,8 +44,8 @@ impl<S: LogStorage> LogWriter<S> {
         }
     }
 
-    /// Drops everything from `to` on, where a frame ends, also what a crash left behind the last whole frame. Unless the kernel is
-    /// to sync when it likes, all that stays is on the disk then: what is written next never mixes with what was there.
+    /// Drops everything from `to` on, where a frame ends, also what a crash left behind the last whole frame. All that stays is on the
+    /// disk then, whatever the policy: an old frame that comes back before a new one would make a log that never was.
     ///
     /// # Errors
     /// When the disk fails.
@@ -68,16 +67,14 @@ impl<S: LogStorage> LogWriter<S> {
         let cut = self.storage.truncate(&current.file, to.0 - name.0 + FILE_HEADER_BYTES as u64);
         cut.map_err(|error| self.fatal("truncate", name, error))?;
         (self.written, self.synced) = (to, self.synced.min(to));
-        if self.fsync != Fsync::Never {
-            for open in &self.files {
-                self.storage.sync(&open.file).map_err(|error| self.fatal("sync", open.name, error))?;
-            }
-            while self.files.len() > 1 {
-                let first = self.files.pop_front().expect("there are two").file;
-                self.park(first);
-            }
-            self.synced = to;
+        for open in &self.files {
+            self.storage.sync(&open.file).map_err(|error| self.fatal("sync", open.name, error))?;
         }
+        while self.files.len() > 1 {
+            let first = self.files.pop_front().expect("there are two").file;
+            self.park(first);
+        }
+        self.synced = to;
         Ok(())
     }
 

@@ -109,8 +109,13 @@ impl<S: LogStorage> LogWriter<S> {
     /// The same with another size at which the next file begins; a frame that is larger has a file for itself.
     #[must_use]
     pub const fn with_file_bytes(mut self, bytes: u64) -> Self {
-        self.file_bytes_max = bytes;
+        self.limit_files(bytes);
         self
+    }
+
+    /// The next file begins at that size.
+    pub const fn limit_files(&mut self, bytes: u64) {
+        self.file_bytes_max = bytes;
     }
 
     /// Appends a turn's frames, each one whole and where the last one ended. When the disk is full those that do not fit

@@ -39,7 +39,8 @@ impl Running {
             // a directory that no cluster has used
             None => false,
             Some(line) => match line.split_whitespace().collect::<Vec<_>>()[..] {
-                ["stopped"] | ["running", _, "always"] => false,
+                // without a word it was being made when the server ended: nothing had been acknowledged
+                [] | ["stopped"] | ["running", _, "always"] => false,
                 ["running", of, "weak"] => boot_id.is_empty() || of != boot_id,
                 _ => true,
             },

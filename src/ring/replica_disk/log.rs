@@ -90,7 +90,7 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
         self.events.push_back(DiskEvent::Persisted { upto, cut });
     }
 
-    /// `Effect::Truncate`. All that stays is on the disk then, unless the kernel is to sync when it likes.
+    /// `Effect::Truncate`. All that stays is on the disk then.
     ///
     /// # Errors
     /// When the disk fails.
@@ -115,6 +115,7 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
             self.writer.truncate(upto)?;
         }
         self.events.push_back(DiskEvent::Durable { upto: self.writer.synced() });
+        // where nothing was cut off, the rest is still to be synced
         let persisted = if self.fsync == Fsync::Always { self.writer.synced() } else { self.writer.written() };
         self.tell_persisted(persisted);
         Ok(())

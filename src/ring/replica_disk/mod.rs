@@ -30,11 +30,21 @@ mod tests;
 mod writing;
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 pub use checkpoint::Surroundings;
 pub use install::{InstallFault, Installing};
 pub use start::{Opened, open};
 pub use storage::{Name, ReplicaStorage};
+
+/// The cluster that the server of a directory belongs to, if it does.
+///
+/// # Errors
+/// When its record cannot be read, or is damaged.
+pub fn cluster_of(path: &Path) -> Result<Option<LogId>, OpenError> {
+    let record = record::read(&mut LogFiles::read_only(path))?;
+    Ok(record.and_then(|record| record.configuration).map(|configuration| configuration.cluster))
+}
 
 use self::boot::Running;
 use self::checkpoint::Checkpoint;
@@ -44,7 +54,7 @@ use self::record::RecordFile;
 use crate::cluster::{Mark, Snapshot};
 use crate::config::Fsync;
 use crate::log::{Epoch, FileHeader, LogId, LogIndex, Position};
-use crate::ring::disk::{LogFiles, LogWriter};
+use crate::ring::disk::{LogFiles, LogWriter, OpenError};
 use crate::time::Time;
 
 /// What the disk has come to: each is an input of the cluster's machine, or what the write path is to be told.

@@ -54,5 +54,13 @@ fn write<S: ReplicaStorage>(storage: &mut S, record: &NodeRecord) -> io::Result<
     let file = overwrite(storage, Name::RecordSpare, &codec::encode_node(record))?;
     storage.sync(&file)?;
     storage.exchange(Name::RecordSpare, Name::Record)?;
-    storage.sync_dir()
+    storage.sync_dir()?;
+    // the first record, and each on a file system that cannot exchange names, leaves no room behind
+    if storage.open_named(Name::RecordSpare)?.is_none() {
+        match overwrite(storage, Name::RecordSpare, &codec::encode_node(record)) {
+            Err(error) if !is_full(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
