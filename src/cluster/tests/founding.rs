@@ -1,80 +1,103 @@
-//! Who founds a cluster, and whose data it begins with (R1).
+//! A server that stood alone brings its log into a cluster: it founds one, or is not let in.
 
 use super::*;
 
-const OWN: LogId = LogId(5);
+const ALONE: LogId = LogId(500);
 
-fn coordinator() -> Coordinator {
-    Coordinator::start(
-        Time(STEP),
-        CoordinatorBoot { record: None, fresh: CLUSTER, min_insync: 2, timing: Timing::default(), rules: Rules::ALL },
-    )
-}
-
-/// A server that was in no cluster yet asks to be let in; what is to be done then.
-fn register(coordinator: &mut Coordinator, node: u64, log: LogId, end: Mark) -> Vec<CoordinatorEffect> {
-    let header = Header {
-        cluster: log,
-        epoch: Epoch(0),
-        source: NodeId(node),
-        source_incarnation: Incarnation(1),
-        destination: COORDINATOR,
-        destination_incarnation: Incarnation(0),
-    };
-    let body = Body::Register { contact: format!("server {node}"), end, doubtful: false };
-    let mut effects = Vec::new();
-    let input = CoordinatorInput::Received { message: Message { header, body } };
-    coordinator.step(Time(2 * STEP), input, &mut |_| 0, &mut effects);
-    effects
-}
-
-fn founded(effects: &[CoordinatorEffect]) -> Option<&Configuration> {
-    effects.iter().find_map(|effect| match effect {
-        CoordinatorEffect::Persist { configuration } => Some(configuration),
-        _ => None,
-    })
-}
-
-fn is_refused(effects: &[CoordinatorEffect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, CoordinatorEffect::RefusedServer { .. }))
-}
-
-fn written() -> Mark {
-    Mark { epoch: Epoch(1), index: LogIndex(9), position: Position(900) }
+impl World {
+    /// A server has a log that it wrote while it stood alone, in that epoch, and no record.
+    fn stood_alone(&mut self, node: u64, log_id: LogId, epoch: u64, values: &[&str]) {
+        let host = self.hosts.entry(node).or_default();
+        let mut builder = FrameBuilder::new();
+        for value in values {
+            let end = host.frames.last().map_or(Mark::default(), Frame::mark);
+            builder.begin(FrameStart {
+                epoch: Epoch(epoch),
+                first_index: LogIndex(end.index.0 + 1),
+                position: end.position,
+                durable_upto: end.position,
+                time: Time(7),
+            });
+            let (key, value) = (b"k", value.as_bytes());
+            builder.push(&Entry::Put { key, value, flags: 0, expiry: Expiry::NEVER, cas: None, bits: 0 });
+            host.frames.push(Frame::built(builder.take()));
+        }
+        host.durable = host.frames.last().expect("it wrote").end();
+        host.log_id = Some(log_id);
+    }
 }
 
 #[test]
-fn a_server_that_stood_alone_founds_a_cluster_of_its_data() {
-    let mut coordinator = coordinator();
-    let effects = register(&mut coordinator, 1, OWN, written());
-    let founded = founded(&effects).expect("a cluster is founded");
-    assert_eq!(
-        (founded.cluster, founded.epoch, founded.leader),
-        (OWN, Epoch(2), NodeId(1)),
-        "behind what it wrote alone"
-    );
-
-    let others = [(2, LogId(6)), (3, OWN)];
-    for (node, log) in others {
-        assert!(is_refused(&register(&mut coordinator, node, log, written())), "before it is durable, {log:?}");
+fn the_first_to_come_founds_a_cluster_with_its_data_in_a_later_epoch() {
+    for epoch in [1, 4] {
+        let mut world = World::new(Rules::ALL);
+        world.stood_alone(1, ALONE, epoch, &["old", "older", "newest"]);
+        world.start(1);
+        world.run(300);
+        let configuration = world.replica(1).configuration().cloned().expect("it founded one");
+        assert_eq!((configuration.cluster, configuration.epoch.0), (ALONE, epoch + 1), "no frame is of an epoch twice");
+        assert!(world.replica(1).is_serving());
+        world.start(2);
+        world.start(3);
+        world.run(1500);
+        assert_eq!(world.members(), [1, 2, 3]);
+        assert_eq!(world.stored("k"), ["newest"; 3]);
+        world.write(1, "k=changed").expect("it leads");
+        world.run(50);
+        assert_eq!(world.stored("k"), ["changed"; 3]);
+        // what it was before is nothing once it has a record
+        world.kill(1, true);
+        world.run(500);
+        world.start(1);
+        world.run(1500);
+        assert_eq!(world.members(), [1, 2, 3]);
+        assert_eq!(world.refused_servers, []);
     }
-    let mut effects = Vec::new();
-    coordinator.step(Time(3 * STEP), CoordinatorInput::Persisted { epoch: Epoch(2) }, &mut |_| 0, &mut effects);
-    for (node, log) in others {
-        assert!(
-            is_refused(&register(&mut coordinator, node, log, written())),
-            "a copy may have gone another way, {log:?}"
-        );
-    }
-    assert!(!is_refused(&register(&mut coordinator, 1, OWN, written())), "the founder has not heard of it yet");
-    assert!(!is_refused(&register(&mut coordinator, 4, LogId(0), Mark::default())), "who has nothing is welcome");
 }
 
 #[test]
-fn a_server_that_stood_alone_has_no_place_in_another_cluster() {
-    let mut coordinator = coordinator();
-    let effects = register(&mut coordinator, 1, LogId(0), Mark::default());
-    let founded = founded(&effects).expect("a cluster is founded");
-    assert_eq!((founded.cluster, founded.epoch), (CLUSTER, Epoch(1)));
-    assert!(is_refused(&register(&mut coordinator, 2, OWN, written())));
+fn a_server_with_data_of_its_own_is_not_let_into_a_cluster() {
+    let mut world = World::of(2, Rules::ALL);
+    world.write(1, "k=ours").expect("it leads");
+    world.stood_alone(3, ALONE, 1, &["theirs"]);
+    world.start(3);
+    world.run(1500);
+    assert_eq!(world.members(), [1, 2]);
+    assert_eq!(world.refused_servers[0], (NodeId(3), CLUSTER, ALONE), "both are named");
+    assert!(world.hosts[&3].reports.contains(&Report::RefusedByCoordinator));
+    assert_eq!(world.hosts[&3].frames.len(), 1, "its data is as it was");
+    assert!(world.hosts[&3].cuts.is_empty() && world.replica(3).configuration().is_none());
+    assert_eq!(world.stored("k")[..2], ["ours"; 2]);
+}
+
+#[test]
+fn of_two_that_come_with_data_the_first_founds_and_the_second_is_refused() {
+    let mut world = World::new(Rules::ALL);
+    world.stood_alone(1, ALONE, 1, &["one"]);
+    world.stood_alone(2, LogId(501), 6, &["two"]);
+    world.start(1);
+    world.start(2);
+    world.run(1500);
+    assert_eq!(world.members().len(), 1);
+    let first = world.members()[0];
+    let (other, ours, theirs) = if first == 1 { (2, ALONE, LogId(501)) } else { (1, LogId(501), ALONE) };
+    assert_eq!(world.replica(first).configuration().expect("it founded one").cluster, ours);
+    assert!(world.refused_servers.contains(&(NodeId(other), ours, theirs)));
+    assert!(world.replica(other).configuration().is_none());
+}
+
+#[test]
+fn a_coordinator_that_lost_its_record_founds_nothing_for_a_server_of_a_cluster() {
+    let mut world = World::of(3, Rules::ALL);
+    // R1: an epoch is no log's that stood alone
+    world.coordinator_record = None;
+    let boot =
+        CoordinatorBoot { record: None, fresh: LogId(900), min_insync: 2, timing: world.timing, rules: world.rules };
+    world.coordinator = Some(Coordinator::start(world.now(), boot));
+    world.kill(1, false);
+    world.run(100);
+    world.start(1);
+    world.run(1500);
+    assert!(world.coordinator.as_ref().expect("it runs").configuration().is_none());
+    assert!(world.refused_servers.contains(&(NodeId(1), LogId(900), CLUSTER)));
 }

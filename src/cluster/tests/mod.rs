@@ -52,6 +52,8 @@ struct Host {
     allowed: Vec<u64>,
     refused: Vec<u64>,
     reports: Vec<Report>,
+    /// Of a log that was written before it was in a cluster.
+    log_id: Option<LogId>,
 }
 
 struct World {
@@ -69,6 +71,8 @@ struct World {
     cut: BTreeSet<(u64, u64)>,
     streams: Vec<Stream>,
     force_refused: Vec<ForceRefusal>,
+    /// Servers that were not let in: the cluster's id, and theirs.
+    refused_servers: Vec<(NodeId, LogId, LogId)>,
     /// What a server said that is ahead of the coordinator.
     ahead: Option<Epoch>,
     /// Committed frames by position, as first seen.
@@ -95,6 +99,7 @@ impl World {
             cut: BTreeSet::new(),
             streams: Vec::new(),
             force_refused: Vec::new(),
+            refused_servers: Vec::new(),
             ahead: None,
             committed: BTreeMap::new(),
         };
@@ -147,7 +152,7 @@ impl World {
         let boot = Boot {
             record: host.record.clone().unwrap_or(NodeRecord::new(NodeId(node))),
             contact: format!("10.0.0.{node}"),
-            log_id: LogId(0),
+            log_id: host.log_id.filter(|_| host.record.is_none()).unwrap_or(LogId(0)),
             history,
             end: host.frames.last().map_or(start, Frame::mark),
             last_time: host.frames.last().map_or(last_time, |frame| frame.header().start.time),
@@ -167,6 +172,7 @@ impl World {
             applied: start,
             keystore: host.keystore.take(),
             data: keystore.data,
+            log_id: host.log_id,
             ..Host::default()
         };
         let mut effects = Vec::new();
@@ -277,7 +283,10 @@ impl World {
                 CoordinatorEffect::Send { message } => self.send(message),
                 CoordinatorEffect::ForceRefused { why, .. } => self.force_refused.push(why),
                 CoordinatorEffect::ServerAhead { epoch, .. } => self.ahead = Some(epoch),
-                CoordinatorEffect::Watch { .. } | CoordinatorEffect::RefusedServer { .. } => {}
+                CoordinatorEffect::RefusedServer { node, ours, theirs } => {
+                    self.refused_servers.push((node, ours, theirs));
+                }
+                CoordinatorEffect::Watch { .. } => {}
             }
         }
     }
