@@ -113,6 +113,8 @@ pub const SMALL_FILE_BYTES_MAX: usize = 64 << 10;
 pub const COMMITTED_BYTES: u64 = 16 << 20;
 /// Bytes of a keystore that are read at a time when a server starts.
 pub const KEYSTORE_READ_BYTES: usize = 1 << 20;
+/// How often a tool begins to read a directory whose server replaces its files meanwhile.
+pub const CONTENTS_ATTEMPTS: u32 = 8;
 /// Bytes of the log above the keystore at which a new keystore is begun, unless twice the last one's bytes are more.
 pub const CHECKPOINT_LOG_BYTES_MIN: u64 = 64 << 20;
 /// Bytes of items that a keystore gets in one turn: some tens of microseconds.

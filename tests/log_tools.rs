@@ -1,17 +1,25 @@
-//! `store log dump` and `store log verify` on real directories.
+//! `store log dump`, `store log verify` and `store keystore dump` on real directories, of servers alone and in a cluster.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use ringstore::cluster::{Configuration, Doubt, EpochStart, Frame, Mark, Member, NodeRecord};
 use ringstore::config::Fsync;
-use ringstore::log::{Entry, Epoch, FrameBuilder, FrameStart, LogId, LogIndex, Position, Removed};
+use ringstore::log::{Entry, Epoch, FrameBuilder, FrameStart, Incarnation, LogId, LogIndex, NodeId, Position, Removed};
 use ringstore::ring::disk::{DataDir, LogFiles, LogWriter, recover};
+use ringstore::ring::replica_disk::{self, ReplicaDisk};
+use ringstore::store::{Region, StoreConfig, create};
 use ringstore::time::{Expiry, Seconds, Time};
+use ringstore::writes::Writes;
 
 #[path = "../src/bin/store/log_tools.rs"]
 #[expect(dead_code, reason = "the help text is the program's")]
 mod log_tools;
+
+#[path = "../src/bin/store/keystore_tools.rs"]
+#[expect(dead_code, reason = "the help text is the program's")]
+mod keystore_tools;
 
 use log_tools::{DumpForm, dump, verify};
 
@@ -135,4 +143,157 @@ fn a_closed_output_is_quiet_and_a_full_one_is_not() {
         assert_eq!(error.exit_code(), 74);
     }
     verify(dir.path(), Failing(io::ErrorKind::BrokenPipe)).expect("quiet");
+}
+
+/// The write path over an empty store, of a cluster's server.
+fn writes(node: NodeId, incarnation: Incarnation) -> Writes {
+    let (writer, _) = create(StoreConfig {
+        memory_bytes: 4 << 20,
+        address_bytes: 16 << 20,
+        evict: false,
+        item_bytes_max: 1 << 20,
+        hash_seed: 7,
+        readers: 1,
+        region: &mut Region::heap,
+    })
+    .expect("the heap has room");
+    let mut writes = Writes::new(writer, true);
+    writes.join(node, incarnation);
+    writes
+}
+
+const CLUSTER: LogId = LogId(0xC1);
+
+/// Frames of a leader, one for each text: `key value`, `-key` to remove it, `!` to flush.
+fn frames(entries: &[(u64, &str)]) -> Vec<Frame> {
+    let mut builder = FrameBuilder::new();
+    let mut frames: Vec<Frame> = Vec::new();
+    for (epoch, text) in entries {
+        let end = frames.last().map_or(Mark::default(), Frame::mark);
+        let (first_index, position) = (LogIndex(end.index.0 + 1), end.position);
+        let time = Time((100 + first_index.0) * 1_000_000_000);
+        builder.begin(FrameStart { epoch: Epoch(*epoch), first_index, position, durable_upto: position, time });
+        let put = |key, value, expiry| Entry::Put { key, value, flags: 3, expiry, cas: None, bits: 0 };
+        builder.push(&match (text.split_once(' '), text.strip_prefix('-')) {
+            (Some((key, "short")), _) => put(key.as_bytes(), b"short", Expiry::from_raw(105)),
+            (Some((key, value)), _) => put(key.as_bytes(), value.as_bytes(), Expiry::NEVER),
+            (None, Some(key)) => Entry::Delete { key: key.as_bytes(), reason: Removed::Deleted },
+            (None, None) => Entry::Flush,
+        });
+        frames.push(Frame::built(builder.take()));
+    }
+    frames
+}
+
+/// What a leader sends to one that is far behind: everything up to its fourth frame.
+fn snapshot(frames: &[Frame]) -> Vec<u8> {
+    let mut leader = writes(NodeId(1), Incarnation(1));
+    frames.iter().for_each(|frame| leader.on_append(frame));
+    leader.commit(frames[3].mark(), &mut Vec::new()).expect("room");
+    let history = [0, 2].map(|number: usize| EpochStart::of(frames[number].header()));
+    let mut bytes = Vec::new();
+    let mut snapshot = leader.begin_snapshot(CLUSTER, &history, &mut bytes);
+    while leader.go_on_snapshot(&mut snapshot, 1 << 20, &mut bytes) {}
+    leader.end_snapshot(snapshot, &mut bytes);
+    bytes
+}
+
+/// A server whose keystore holds four frames of two epochs, and whose log goes on in a third.
+fn cluster_directory(dir: &Path) -> (ReplicaDisk, Vec<Frame>) {
+    let entries = [(1, "a one"), (1, "b two"), (3, "a three"), (3, "d short"), (4, "-b"), (4, "c four"), (4, "e five")];
+    let frames = frames(&entries);
+    let opened = replica_disk::open(dir, Fsync::Never).expect("free");
+    let (node, incarnation) = (opened.node(), opened.incarnation());
+    let mut writes = writes(node, incarnation);
+    let (mut disk, _) = opened.start(&mut writes).expect("an empty directory");
+    let configuration = Configuration {
+        cluster: CLUSTER,
+        epoch: Epoch(4),
+        leader: NodeId(1),
+        leader_incarnation: Incarnation(1),
+        members: vec![Member { node: NodeId(1), contact: String::new() }],
+        min_insync: 1,
+        forced: Epoch(0),
+    };
+    let doubt = Doubt::None;
+    disk.persist(NodeRecord { node, incarnation, configuration: Some(configuration), doubt }).expect("the disk works");
+    disk.begin_install(&mut writes).expect("the disk works");
+    disk.install(&snapshot(&frames));
+    for _ in 0..3 {
+        disk.go_on_install(&mut writes).expect("the disk works");
+        if disk.next_keystore_sync().is_some() {
+            disk.on_keystore_synced(0).expect("as if it had been synced");
+        }
+    }
+    for frame in &frames[4..] {
+        disk.append(frame, 1).expect("the disk works");
+    }
+    (disk, frames)
+}
+
+fn keystore_dumped(dir: &Path, form: DumpForm) -> Vec<u8> {
+    let mut out = Vec::new();
+    keystore_tools::dump(dir, form, &mut out).unwrap_or_else(|error| panic!("{error}"));
+    out
+}
+
+#[test]
+fn a_keystore_dump_is_keystore_and_log_while_the_server_runs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = cluster_directory(dir.path());
+    assert!(dir.path().join("keystore").exists());
+    // d has expired by the time of the newest frame
+    assert_eq!(
+        String::from_utf8(keystore_dumped(dir.path(), DumpForm::Text)).expect("text"),
+        "a three\nc four\ne five\n"
+    );
+    let json = String::from_utf8(keystore_dumped(dir.path(), DumpForm::Json)).expect("text");
+    let first = r#"{"key":"a","flags":3,"expiry":0,"cas":3,"bits":0,"value":"three"}"#;
+    assert_eq!(json.lines().next(), Some(first));
+    assert_eq!(json.lines().count(), 3);
+    drop(server);
+    assert_eq!(json.as_bytes(), keystore_dumped(dir.path(), DumpForm::Json), "and when it is stopped");
+}
+
+#[test]
+fn log_tools_read_a_log_that_begins_behind_a_keystore() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_server, frames) = cluster_directory(dir.path());
+    assert_eq!(dumped(dir.path(), DumpForm::Text), b"6 c four\n7 e five\n");
+    let mut out = Vec::new();
+    verify(dir.path(), &mut out).expect("whole");
+    let said = String::from_utf8(out).expect("text");
+    let end = format!("end_position {}", frames.last().expect("some").end().0);
+    for line in ["entries 3", "first_index 5", "last_index 7", "first_epoch 3", "last_epoch 4", end.as_str()] {
+        assert!(said.lines().any(|l| l == line), "{line} in {said}");
+    }
+    assert!(said.starts_with("log 000000000000000000000000000000c1\n"), "{said}");
+}
+
+#[test]
+fn a_server_that_stands_alone_has_a_dump_too_and_damage_is_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let _server = log_in(dir.path());
+    let expected = ["b\" \u{0}".as_bytes(), b"\xff\xfe\n", b"c q\"\\\n\x01", "é\n".as_bytes()].concat();
+    assert_eq!(keystore_dumped(dir.path(), DumpForm::Text), expected);
+    let error = keystore_tools::dump(&dir.path().join("none"), DumpForm::Text, io::sink()).expect_err("nothing there");
+    assert_eq!(error.exit_code(), 66);
+
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(cluster_directory(dir.path()));
+    let keystore = dir.path().join("keystore");
+    let mut bytes = fs::read(&keystore).expect("readable");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&keystore, &bytes).expect("writable");
+    let error = keystore_tools::dump(dir.path(), DumpForm::Text, io::sink()).expect_err("damaged");
+    assert_eq!(error.exit_code(), 65);
+    assert!(error.to_string().contains("keystore"), "{error}");
+    for form in [DumpForm::Text, DumpForm::Json] {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(cluster_directory(dir.path()));
+        keystore_tools::dump(dir.path(), form, Failing(io::ErrorKind::BrokenPipe)).expect("quiet");
+        let error = keystore_tools::dump(dir.path(), form, Failing(io::ErrorKind::StorageFull)).expect_err("said");
+        assert_eq!(error.exit_code(), 74);
+    }
 }

@@ -39,7 +39,11 @@ pub mod header {
     /// See its text.
     pub const BODY_BYTES: Field = KIND.then("body_bytes", 4, "bytes after this header");
     /// See its text.
-    pub const CLUSTER: Field = BODY_BYTES.then("cluster", 16, "the cluster; 0 from a server that belongs to none yet");
+    pub const CLUSTER: Field = BODY_BYTES.then(
+        "cluster",
+        16,
+        "the cluster; of a server that belongs to none yet its log, 0 when that is empty",
+    );
     /// See its text.
     pub const EPOCH: Field = CLUSTER.then("epoch", 8, "the sender's epoch, durable there");
     /// See its text.

@@ -9,7 +9,7 @@ use crate::time::{Duration, Time};
 /// What every message carries (R7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The cluster; 0 from a server that belongs to none yet.
+    /// The cluster; of a server that belongs to none yet the id of its log, 0 when that is empty.
     pub cluster: LogId,
     /// The sender's epoch, durable at the sender.
     pub epoch: Epoch,

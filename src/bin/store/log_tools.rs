@@ -106,7 +106,7 @@ fn read(
 }
 
 /// A reader that has seen enough (`| head`) is no fault.
-fn output(result: io::Result<()>) -> Result<(), ToolError> {
+pub fn output(result: io::Result<()>) -> Result<(), ToolError> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ToolError::Output(error)),
         _ => Ok(()),
@@ -150,14 +150,14 @@ fn json(out: &mut impl Write, header: &FrameHeader, index: LogIndex, entry: &Ent
     write!(out, "{{\"index\":{}", index.0)?;
     match *entry {
         Entry::Put { key, value, flags, expiry, cas, bits } => {
-            write!(out, ",\"op\":\"set\"")?;
+            write!(out, ",\"op\":\"set\",")?;
             json_bytes(out, "key", key)?;
             let (expiry, cas) = (expiry.raw(), cas.unwrap_or(index.0));
-            write!(out, ",\"flags\":{flags},\"expiry\":{expiry},\"cas\":{cas},\"bits\":{bits}")?;
+            write!(out, ",\"flags\":{flags},\"expiry\":{expiry},\"cas\":{cas},\"bits\":{bits},")?;
             json_bytes(out, "value", value)?;
         }
         Entry::Delete { key, reason } => {
-            write!(out, ",\"op\":\"delete\"")?;
+            write!(out, ",\"op\":\"delete\",")?;
             json_bytes(out, "key", key)?;
             let reason = match reason {
                 Removed::Deleted => "deleted",
@@ -168,7 +168,7 @@ fn json(out: &mut impl Write, header: &FrameHeader, index: LogIndex, entry: &Ent
             write!(out, ",\"reason\":\"{reason}\"")?;
         }
         Entry::Touch { key, expiry } => {
-            write!(out, ",\"op\":\"touch\"")?;
+            write!(out, ",\"op\":\"touch\",")?;
             json_bytes(out, "key", key)?;
             write!(out, ",\"expiry\":{}", expiry.raw())?;
         }
@@ -185,14 +185,14 @@ fn json(out: &mut impl Write, header: &FrameHeader, index: LogIndex, entry: &Ent
 }
 
 /// A member of an object: a string when the bytes are UTF-8, otherwise base64 under a name that says so.
-fn json_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub fn json_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> io::Result<()> {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
-            write!(out, ",\"{name}\":\"")?;
+            write!(out, "\"{name}\":\"")?;
             json_text(out, text)?;
         }
         Err(_) => {
-            write!(out, ",\"{name}_base64\":\"")?;
+            write!(out, "\"{name}_base64\":\"")?;
             base64(out, bytes)?;
         }
     }

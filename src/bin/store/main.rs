@@ -4,6 +4,7 @@
 
 mod balancer;
 mod cluster_tools;
+mod keystore_tools;
 mod log_tools;
 mod memcached;
 mod options;
@@ -50,11 +51,29 @@ enum Command {
     /// Run a load balancer and servers on this machine to try a cluster out; Ctrl-C removes them
     #[command(hide = true)]
     Demo(cluster_tools::DemoArgs),
+    /// Read what a server holds
+    #[command(after_help = keystore_tools::KEYSTORE_HELP, subcommand_required = true, arg_required_else_help = true)]
+    Keystore {
+        #[command(subcommand)]
+        tool: KeystoreTool,
+    },
     /// Read a server's log
     #[command(after_help = log_tools::LOG_HELP, subcommand_required = true, arg_required_else_help = true)]
     Log {
         #[command(subcommand)]
         tool: LogTool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum KeystoreTool {
+    /// Print every item as `<key> <value>`
+    Dump {
+        /// The data directory
+        dir: PathBuf,
+        /// Every item with everything that is known about it, one object a line
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -82,6 +101,7 @@ Under the name memcached (ln -s store memcached) the program takes memcached's c
   store addsrv                     a server on 127.0.0.1:11211, its log in ./ringstore.data
   store addsrv --no-log -m 4096    a cache of 4 GB
   store addsrv --help              every option
+  store keystore dump DIR          every item that the server of DIR has
   store log dump DIR               every set that the log in DIR holds
   store log verify DIR             check that log";
 
@@ -116,10 +136,19 @@ impl From<log_tools::ToolError> for Failure {
     }
 }
 
+const fn form(json: bool) -> DumpForm {
+    if json { DumpForm::Json } else { DumpForm::Text }
+}
+
+fn run_keystore_tool(tool: &KeystoreTool) -> Result<(), log_tools::ToolError> {
+    let KeystoreTool::Dump { dir, json } = tool;
+    keystore_tools::dump(dir, form(*json), std::io::stdout().lock())
+}
+
 fn run_log_tool(tool: &LogTool) -> Result<(), log_tools::ToolError> {
     let out = std::io::stdout().lock();
     match tool {
-        LogTool::Dump { dir, json } => log_tools::dump(dir, if *json { DumpForm::Json } else { DumpForm::Text }, out),
+        LogTool::Dump { dir, json } => log_tools::dump(dir, form(*json), out),
         LogTool::Verify { dir } => log_tools::verify(dir, out),
     }
 }
@@ -161,6 +190,7 @@ fn main() -> ExitCode {
                 Err(failure) => Err(failure),
             },
             Ok(Cli { command: Command::Demo(options) }) => cluster_tools::run_demo(&options),
+            Ok(Cli { command: Command::Keystore { tool } }) => run_keystore_tool(&tool).map_err(Failure::from),
             Ok(Cli { command: Command::Log { tool } }) => run_log_tool(&tool).map_err(Failure::from),
             Err(error) => return say(&error),
         },

@@ -30,7 +30,8 @@ pub const fn nothing() -> Snapshot {
     Snapshot { start: none, consistent: none, history: Vec::new(), last_time: Time(0) }
 }
 
-enum Failure {
+/// Why a keystore is not read to its end.
+pub enum Failure {
     Io(io::Error),
     Fault(KeystoreFault),
     Store(ReplicaFault),
@@ -47,7 +48,7 @@ pub fn read_keystore<S: ReplicaStorage>(storage: &mut S, writes: &mut Writes, al
         return Ok(Found { snapshot: nothing(), log_id: None, bytes: 0, damaged: false });
     };
     let mut reading = KeystoreReading::default();
-    match reading.read(storage, &file, writes) {
+    match reading.read(storage, &file, &mut |piece| restore(writes, piece)) {
         Ok(()) => Ok(Found { snapshot: reading.snapshot, log_id: reading.log_id, bytes, damaged: false }),
         Err(Failure::Io(error)) => Err(read_error(storage)(error)),
         Err(Failure::Store(fault)) => Err(OpenError::Refused(fault.to_string())),
@@ -110,7 +111,13 @@ impl KeystoreReading {
         Ok(step)
     }
 
-    fn read<S: ReplicaStorage>(&mut self, storage: &mut S, file: &S::File, writes: &mut Writes) -> Result<(), Failure> {
+    /// Reads a whole file; each part goes to `take`.
+    pub fn read<S: ReplicaStorage>(
+        &mut self,
+        storage: &mut S,
+        file: &S::File,
+        take: &mut impl FnMut(Piece<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let (mut window, mut offset) = (Vec::new(), 0);
         let mut needed = config::KEYSTORE_READ_BYTES;
         while !self.is_whole() {
@@ -124,7 +131,7 @@ impl KeystoreReading {
                 match self.step(&window[at..]).map_err(Failure::Fault)? {
                     Step::Need { bytes } => break bytes,
                     Step::Piece { piece, consumed } => {
-                        restore(writes, piece)?;
+                        take(piece)?;
                         at += consumed;
                     }
                 }

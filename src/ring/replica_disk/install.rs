@@ -95,6 +95,7 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
         let header = self.keystore.log_header(self.writer.log_id());
         self.writer.reset(&header)?;
         self.tail = Tail::Whole;
+        self.forget_untold();
         let storage = self.writer.storage();
         let writing = Writing::begin(storage).map_err(fatal(storage, "create", Name::KeystoreNew))?;
         self.install = Some(Install { writing, reading: KeystoreReading::default(), came: Vec::new(), held: None });

@@ -83,6 +83,11 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
         Ok(())
     }
 
+    /// What nobody has heard yet of the log says nothing of what is there now.
+    pub(super) fn forget_untold(&mut self) {
+        self.events.retain(|event| matches!(event, DiskEvent::RecordPersisted { .. }));
+    }
+
     /// News of the same kind that nobody has taken yet are one.
     fn tell_persisted(&mut self, upto: Position) {
         let cut = self.cut;
@@ -114,6 +119,7 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
         } else if upto < self.writer.written() || tail == Tail::Damaged {
             self.writer.truncate(upto)?;
         }
+        self.forget_untold();
         self.events.push_back(DiskEvent::Durable { upto: self.writer.synced() });
         // where nothing was cut off, the rest is still to be synced
         let persisted = if self.fsync == Fsync::Always { self.writer.synced() } else { self.writer.written() };

@@ -17,6 +17,7 @@
 mod boot;
 mod checkpoint;
 mod committed;
+mod contents;
 mod found;
 mod install;
 mod log;
@@ -33,6 +34,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 pub use checkpoint::Surroundings;
+pub use contents::{Contents, Kept, read_contents};
 pub use install::{InstallFault, Installing};
 pub use start::{Opened, open};
 pub use storage::{Name, ReplicaStorage};
