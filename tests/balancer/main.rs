@@ -254,3 +254,43 @@ fn a_client_that_talks_nonsense_is_let_go() {
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.starts_with(b"CLIENT_ERROR"), "{answer:?}");
 }
+
+fn tool(arguments: &[&str], lb: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_store"));
+    let output = command.args(arguments).args(["--lb", lb]).output().expect("started");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");
+    (output.status.code().expect("not killed"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_cluster_without_servers_and_one_that_is_not_there_are_told_apart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let balancer = Balancer::start(directory.path(), "127.0.0.1:0", &[]);
+    let lb = balancer.address.to_string();
+    let (status, out, _) = tool(&["status"], &lb);
+    assert_eq!((status, out.contains("no server has joined yet")), (1, true), "{out}");
+    let (status, out, _) = tool(&["status", "--json"], &lb);
+    assert!(status == 1 && out.contains("\"writable\":false"), "{out}");
+    let (status, _, said) = tool(&["verify", "--timeout", "0"], &lb);
+    assert_eq!((status, said.contains("no members")), (75, true), "{said}");
+    drop(balancer);
+    for command in ["status", "verify"] {
+        let (status, _, said) = tool(&[command], &lb);
+        assert_eq!((status, said.lines().count()), (69, 1), "{said}");
+        assert!(said.contains(&lb) && said.contains("store addlb"), "{said}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_shown_as_unreachable() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let balancer = Balancer::start(directory.path(), "127.0.0.1:0", &[]);
+    let mut server = Server::start(7, 1, balancer.address, None);
+    until("it leads", || server.poll().is_some());
+    // nobody listens for its clients
+    let (status, out, _) = tool(&["status"], &balancer.address.to_string());
+    let row = format!("{}  unreachable", server.contact().clients);
+    assert!(status == 1 && out.contains(&row) && out.contains("no leader"), "{out}");
+    let (status, _, said) = tool(&["verify", "--timeout", "0"], &balancer.address.to_string());
+    assert!(status == 75 && said.contains("does not answer"), "{said}");
+}

@@ -29,10 +29,14 @@ fn seen(output: &Output) -> (i32, String, String) {
 fn help_and_versions_are_printed() {
     let (status, help, _) = store(&["--help"]);
     assert_eq!(status, 0);
-    assert!(help.contains("addsrv") && help.contains("memcached"), "{help}");
+    for word in ["addsrv", "memcached", "addlb", "demo", "status", "verify"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
     let (status, help, _) = store(&["addsrv", "--help"]);
     assert_eq!(status, 0);
-    for word in ["--data-dir", "--fsync", "127.0.0.1", "Refused, with the reason"] {
+    for word in
+        ["--data-dir", "--fsync", "--lb", "--advertise", "--cluster-key-file", "127.0.0.1", "Refused, with the reason"]
+    {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert_eq!(store(&["--version"]).1, format!("store {}\n", env!("CARGO_PKG_VERSION")));
@@ -44,7 +48,15 @@ fn help_and_versions_are_printed() {
 
 #[test]
 fn a_wrong_command_line_is_64() {
-    for arguments in [&["addsrv", "-S"][..], &["addsrv", "-o", "bogus"], &["addsrv", "-t", "0"], &["no-such-command"]] {
+    for arguments in [
+        &["addsrv", "-S"][..],
+        &["addsrv", "-o", "bogus"],
+        &["addsrv", "-t", "0"],
+        &["no-such-command"],
+        &["demo", "--servers", "0"],
+        &["status", "now"],
+        &["addsrv", "--lb", "127.0.0.1", "--evict"],
+    ] {
         let (status, stdout, stderr) = store(arguments);
         assert_eq!((status, stdout.as_str()), (64, ""), "{arguments:?}");
         assert!(!stderr.is_empty());

@@ -13,9 +13,9 @@ use crate::options::Usage;
 use crate::options::cluster::{read_key, resolve};
 
 pub const HELP: &str = "\
-Servers register here in datagrams; store addsrv of this version does not do so yet and stands alone. Clients ask for the
-servers over TCP with get-servers, or config get cluster as memcached clients for managed clouds do. Its record is in
---data-dir; while it is down, gets and sets go on.
+Servers join with store addsrv --lb HOST:PORT; the first to come founds the cluster and leads. Clients ask for the servers
+over TCP with get-servers, or config get cluster as memcached clients for managed clouds do; status answers in JSON. Its
+record is in --data-dir; while it is down, gets and sets go on, and no server can be left out, let in or made the leader.
 
 Exit status: 0 stopped as asked, 64 a wrong command line, 65 a damaged record, 69 the address is in use, 71 refused by the
 operating system, 73 the directory cannot be made, 74 a failed disk, 75 the directory is in use.";

@@ -39,17 +39,15 @@ enum Command {
     #[command(after_help = ADDSRV_HELP)]
     Addsrv(Box<ServerArgs>),
     /// Run the load balancer of a cluster
-    // to be shown when servers can join
-    #[command(after_help = balancer::HELP, hide = true)]
+    #[command(after_help = balancer::HELP)]
     Addlb(balancer::BalancerArgs),
     /// Show a cluster: its servers, what each does, and which failure it survives
-    #[command(after_help = cluster_tools::STATUS_HELP, hide = true)]
+    #[command(after_help = cluster_tools::STATUS_HELP)]
     Status(cluster_tools::StatusArgs),
     /// Check that all servers of a cluster hold the same data
-    #[command(after_help = cluster_tools::VERIFY_HELP, hide = true)]
+    #[command(after_help = cluster_tools::VERIFY_HELP)]
     Verify(cluster_tools::VerifyArgs),
     /// Run a load balancer and servers on this machine to try a cluster out; Ctrl-C removes them
-    #[command(hide = true)]
     Demo(cluster_tools::DemoArgs),
     /// Read what a server holds
     #[command(after_help = keystore_tools::KEYSTORE_HELP, subcommand_required = true, arg_required_else_help = true)]
@@ -98,14 +96,19 @@ const LINK_HELP: &str = "\
 Under the name memcached (ln -s store memcached) the program takes memcached's command line and keeps no log unless
 --data-dir is given.
 
-  store addsrv                     a server on 127.0.0.1:11211, its log in ./ringstore.data
+  store demo                       a cluster of three servers on this machine, and what to try with it
+  store addsrv                     a server alone on 127.0.0.1:11211, its log in ./ringstore.data
   store addsrv --no-log -m 4096    a cache of 4 GB
+  store addlb                      a load balancer on 127.0.0.1:11200, its record in ./ringstore.lb
+  store addsrv --lb HOST:PORT      a server of its cluster
+  store status --lb HOST:PORT      what the cluster does, and which failure it survives
   store addsrv --help              every option
   store keystore dump DIR          every item that the server of DIR has
   store log dump DIR               every set that the log in DIR holds
   store log verify DIR             check that log";
 
 const ADDSRV_HELP: &str = "\
+With --lb the server joins the cluster of a load balancer that runs; it answers gets and sets whether it leads or follows.
 The server listens on 127.0.0.1 unless -l says otherwise: there is no password, so open it to a network you trust only.
 Refused, with the reason: -S (SASL), -Z (TLS), -Y (authentication file), -e (memory file), -U other than 0 (UDP), -B
 binary, and ext_*, proxy_*, ssl_* of -o.
@@ -169,34 +172,19 @@ fn main() -> ExitCode {
     let done = match personality {
         Personality::Memcached => match memcached::read(arguments) {
             Ok(memcached::Call::Serve(options)) => {
-                options.into_config(&around).map_err(Failure::from).and_then(|config| serve(personality, config))
+                let config = options.into_config(&around).map_err(Failure::from);
+                config.and_then(|config| serve(personality, config)).map(|()| 0)
             }
             Ok(memcached::Call::Print(text)) => return print(&text),
             Err(error) => return say(&error),
         },
         Personality::Store => match Cli::try_parse_from(arguments) {
-            Ok(Cli { command: Command::Addsrv(options) }) => {
-                options.into_config(&around).map_err(Failure::from).and_then(|config| serve(personality, config))
-            }
-            Ok(Cli { command: Command::Addlb(options) }) => {
-                options.into_config().map_err(Failure::from).and_then(|config| balance(&config))
-            }
-            Ok(Cli { command: Command::Status(options) }) => match cluster_tools::status(&options) {
-                Ok(status) => return ExitCode::from(status),
-                Err(failure) => Err(failure),
-            },
-            Ok(Cli { command: Command::Verify(options) }) => match cluster_tools::verify(&options) {
-                Ok(status) => return ExitCode::from(status),
-                Err(failure) => Err(failure),
-            },
-            Ok(Cli { command: Command::Demo(options) }) => cluster_tools::run_demo(&options),
-            Ok(Cli { command: Command::Keystore { tool } }) => run_keystore_tool(&tool).map_err(Failure::from),
-            Ok(Cli { command: Command::Log { tool } }) => run_log_tool(&tool).map_err(Failure::from),
+            Ok(cli) => run(cli.command, &around),
             Err(error) => return say(&error),
         },
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             let name = if personality == Personality::Memcached { "memcached" } else { "store" };
             eprintln!("{name}: {}", failure.sentence);
@@ -204,6 +192,20 @@ fn main() -> ExitCode {
             ExitCode::from(failure.status)
         }
     }
+}
+
+/// Does what a command says; the exit status.
+fn run(command: Command, around: &Surroundings) -> Result<u8, Failure> {
+    match command {
+        Command::Addsrv(options) => serve(around.personality, options.into_config(around)?)?,
+        Command::Addlb(options) => balance(&options.into_config()?)?,
+        Command::Status(options) => return cluster_tools::status(&options),
+        Command::Verify(options) => return cluster_tools::verify(&options),
+        Command::Demo(options) => cluster_tools::run_demo(&options)?,
+        Command::Keystore { tool } => run_keystore_tool(&tool)?,
+        Command::Log { tool } => run_log_tool(&tool)?,
+    }
+    Ok(0)
 }
 
 /// Starts the server and stays until it ends.

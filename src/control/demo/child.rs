@@ -1,4 +1,4 @@
-//! One process of a demo: how it is started, where it listens, how it ended. Ended when it is dropped.
+//! One process of a demo: how it is started, where it listens, how it ended. Killed when it is dropped.
 
 use std::fmt;
 use std::fs;
@@ -9,15 +9,11 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::{DemoConfig, DemoError};
 use crate::ring::process::die_with_parent;
 
 /// Item memory of a server, in megabytes: enough to try things out.
 const MEMORY_MEGABYTES: &str = "64";
-/// How long a child may take to end in order.
-const END_PATIENCE: Duration = Duration::from_secs(4);
 /// Between two looks at a child that is waited for.
 const PAUSE: Duration = Duration::from_millis(2);
 /// sysexits: the address is in use.
@@ -105,7 +101,7 @@ impl Child {
             }
         }
         command.arg("--data-dir").arg(&self.directory);
-        // a Ctrl-C in the terminal is for the demo alone, which ends its children in order
+        // a Ctrl-C in the terminal is for the demo alone, which ends its children
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.env_remove("MEMCACHED_PORT_FILENAME");
         die_with_parent(&mut command);
@@ -212,33 +208,24 @@ impl Child {
         self.directory.with_extension("log")
     }
 
-    /// Asks it to end.
-    fn terminate(&self) {
-        if let (Some(_), Some(pid)) = (&self.process, Pid::from_raw(self.pid.cast_signed())) {
-            // it was not waited for, so that the number is still its own
-            let _ = kill_process(pid, Signal::TERM);
+    /// Kills it: what it would still write is removed anyway.
+    fn kill(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
         }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.terminate();
-        let end = Instant::now() + END_PATIENCE;
-        while self.process.is_some() && self.ended().is_none() {
-            if Instant::now() >= end {
-                if let Some(process) = &mut self.process {
-                    let _ = process.kill();
-                    let _ = process.wait();
-                }
-                return;
-            }
-            thread::sleep(PAUSE);
+        self.kill();
+        if let Some(process) = &mut self.process {
+            let _ = process.wait();
         }
     }
 }
 
-/// Ends all of them at the same time: waiting for each is quick then.
-pub fn terminate(children: &[Child]) {
-    children.iter().for_each(Child::terminate);
+/// Kills all of them before the first is waited for.
+pub fn kill(children: &mut [Child]) {
+    children.iter_mut().for_each(Child::kill);
 }

@@ -1,6 +1,6 @@
 //! `store demo`: a load balancer and servers on loopback as child processes in a directory of their own, to try a cluster
-//! out. A child that is killed is started again after a while. Nothing is left when it ends: the children are ended in
-//! order, the directory is removed; should this process be killed, the kernel kills the children.
+//! out. A child that is killed is started again after a while. Nothing is left when it ends: the children are killed and
+//! the directory is removed; should this process be killed, the kernel kills the children.
 //!
 //! Reading order: `child` (one process), `text` (what the user reads), here the course of it all.
 
@@ -269,7 +269,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        child::terminate(&self.children);
+        child::kill(&mut self.children);
     }
 }
 
