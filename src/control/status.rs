@@ -164,6 +164,25 @@ pub fn table(survey: &Survey) -> String {
     out
 }
 
+/// What an operator should know before `node` is made to lead by force: what it holds, and what others do.
+#[must_use]
+pub fn before_force(survey: &Survey, node: &str) -> String {
+    let holds = |one: &Seen| match &one.said {
+        Ok(said) => format!("holds the log up to index {} of epoch {}", said.number("end_index"), said.number("epoch")),
+        Err(why) => format!("does not answer ({why})"),
+    };
+    let Some(one) = survey.servers.iter().find(|one| one.listed.node == node) else {
+        return format!(
+            "the load balancer knows of no server {node}: take a name from store status, all 16 digits of it."
+        );
+    };
+    let mut text = format!("nothing is changed yet. {} {}", one.listed.contact.clients, holds(one));
+    for other in survey.servers.iter().filter(|other| other.listed.node != node) {
+        put(&mut text, format_args!("; {} {}", other.listed.contact.clients, holds(other)));
+    }
+    text + ". What it does not hold is lost when it leads: if the members are gone for good, say so with --confirmed."
+}
+
 /// What is out of the ordinary.
 fn notes(survey: &Survey) -> Vec<String> {
     let mut notes = Vec::new();
@@ -299,7 +318,7 @@ fn put_said(out: &mut String, said: &Said, committed: u64) {
     for (name, value) in said.cluster.iter().filter(|(name, _)| !matches!(name.as_str(), "node" | "peer_address")) {
         out.push(',');
         // names and ids in hexadecimal may look like numbers
-        let hexadecimal = matches!(name.as_str(), "cluster" | "leader" | "members" | "digest");
+        let hexadecimal = matches!(name.as_str(), "cluster" | "leader" | "members" | "contacts" | "digest");
         if !hexadecimal && value.parse::<u64>().is_ok() {
             json::string(out, name);
             put(out, format_args!(":{value}"));
@@ -436,6 +455,18 @@ survives the loss of 1 server and loses nothing while one of 3 copies is left
         assert_eq!(servers[0].text("digest"), Some("0000000000000012"), "a word, though it looks like a number");
         assert_eq!((servers[0].number("commit_index"), servers[0].number("items")), (Some(100), Some(12)));
         assert_eq!((servers[1].text("role"), servers[1].text("reason")), (Some("unreachable"), Some("a \"reason\"")));
+    }
+
+    #[test]
+    fn before_a_server_is_forced_it_is_said_what_it_holds() {
+        let mut servers = three();
+        servers[0].said = Err("nobody is there".to_owned());
+        servers[2].said.as_mut().expect("it answers").cluster.insert("end_index".to_owned(), "90".to_owned());
+        let found = survey(2, servers);
+        let text = before_force(&found, "0000000000000003");
+        assert!(text.starts_with("nothing is changed yet. 10.0.0.3:11211 holds the log up to index 90"), "{text}");
+        assert!(text.contains("10.0.0.1:11211 does not answer") && text.contains("--confirmed"), "{text}");
+        assert!(before_force(&found, "3").contains("no server 3"));
     }
 
     #[test]

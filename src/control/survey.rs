@@ -74,8 +74,12 @@ pub async fn survey(roster: Roster) -> Survey {
     Survey { roster, servers }
 }
 
-/// What a server says within a bounded time.
-async fn ask(name: String) -> Result<Said, String> {
+/// What the server at `name` says of itself, within a bounded time; why it says nothing. To be called on a tokio-uring
+/// runtime.
+///
+/// # Errors
+/// When it does not answer in full.
+pub async fn ask(name: String) -> Result<Said, String> {
     let server = Server { name, timeout: PATIENCE };
     let asked = async {
         let mut session = server.open().await.map_err(|error| error.to_string())?;

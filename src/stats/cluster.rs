@@ -4,8 +4,8 @@
 use std::fmt::Display;
 
 use super::Shared;
-use crate::cluster::{Digest, Doubt, Mark, Replica};
-use crate::log::{Epoch, Incarnation, LogId, NodeId};
+use crate::cluster::{Configuration, Digest, Doubt, Mark, Member, Replica};
+use crate::log::{Incarnation, NodeId};
 use crate::proto::reply;
 use crate::time::Time;
 use crate::transport::Counts;
@@ -17,20 +17,12 @@ pub struct ClusterStats {
     pub node: NodeId,
     /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Its cluster; 0 before it belongs to one.
-    pub cluster: LogId,
+    /// The configuration that it adopted and made durable; nothing before the first.
+    pub configuration: Option<Configuration>,
     /// As `Replica::role` says it.
     pub role: &'static str,
     /// Whether it leads and its epoch's no-op is committed.
     pub serving: bool,
-    /// Of the configuration that it adopted; 0 before the first.
-    pub epoch: Epoch,
-    /// Who leads, as far as it knows.
-    pub leader: Option<NodeId>,
-    /// The members of that configuration, in the order of their names.
-    pub members: Vec<NodeId>,
-    /// With fewer members writes are refused; 0 before the first configuration.
-    pub min_insync: u8,
     /// Up to where it knows its log to be committed.
     pub commit: Mark,
     /// Where its log ends.
@@ -60,17 +52,12 @@ impl ClusterStats {
         role_since: Time,
         transport: Counts,
     ) -> Self {
-        let configuration = replica.configuration();
         Self {
             node: replica.node(),
             incarnation: replica.incarnation(),
-            cluster: configuration.map_or(LogId(0), |one| one.cluster),
+            configuration: replica.configuration().cloned(),
             role: replica.role(),
             serving: replica.is_serving(),
-            epoch: configuration.map_or(Epoch(0), |one| one.epoch),
-            leader: replica.leader(),
-            members: configuration.map_or_else(Vec::new, |one| one.nodes().collect()),
-            min_insync: configuration.map_or(0, |one| one.min_insync),
             commit: replica.commit(),
             end: replica.end(),
             applied,
@@ -96,16 +83,20 @@ pub fn cluster(out: &mut Vec<u8>, shared: &Shared, now: Time) {
 /// Every line has three words: what is not there is `none`.
 fn lines(out: &mut Vec<u8>, stats: &ClusterStats, now: Time) {
     let name = |node: NodeId| format!("{:016x}", node.0);
-    let members: Vec<String> = stats.members.iter().copied().map(name).collect();
     let mut line = |name: &str, value: &dyn Display| reply::stat(out, name, value);
+    let known = stats.configuration.as_ref();
     line("node", &name(stats.node));
     line("incarnation", &stats.incarnation.0);
-    line("cluster", &format_args!("{:032x}", stats.cluster.0));
+    line("cluster", &format_args!("{:032x}", known.map_or(0, |one| one.cluster.0)));
     line("role", &stats.role);
     line("serving", &u8::from(stats.serving));
-    line("epoch", &stats.epoch.0);
-    line("leader", &stats.leader.map_or_else(none, name));
-    line("members", &if members.is_empty() { none() } else { members.join(",") });
+    line("epoch", &known.map_or(0, |one| one.epoch.0));
+    line("leader", &known.map_or_else(none, |one| name(one.leader)));
+    line("leader_incarnation", &known.map_or(0, |one| one.leader_incarnation.0));
+    line("members", &list(known, |member| name(member.node)));
+    line("contacts", &list(known, |member| member.contact.replace(' ', "|")));
+    line("min_insync", &known.map_or(0, |one| one.min_insync));
+    line("forced", &known.map_or(0, |one| one.forced.0));
     line("commit_index", &stats.commit.index.0);
     line("commit_position", &stats.commit.position.0);
     line("end_index", &stats.end.index.0);
@@ -115,7 +106,6 @@ fn lines(out: &mut Vec<u8>, stats: &ClusterStats, now: Time) {
     line("digest", &format_args!("{:016x}", stats.digest.digest));
     line("digest_position", &stats.digest.position.0);
     line("doubt", &doubt(stats.doubt));
-    line("min_insync", &stats.min_insync);
     line("peer_address", &stats.peer_address);
     line("time_in_role_us", &(now.since(stats.role_since).0 / 1000));
     let Counts {
@@ -144,6 +134,11 @@ fn lines(out: &mut Vec<u8>, stats: &ClusterStats, now: Time) {
     line("refused_peers", &refused_peers);
 }
 
+/// What there is to say of each member, in the order of their names.
+fn list(known: Option<&Configuration>, say: impl Fn(&Member) -> String) -> String {
+    known.map_or_else(none, |one| one.members.iter().map(say).collect::<Vec<_>>().join(","))
+}
+
 fn none() -> String {
     "none".to_owned()
 }
@@ -163,7 +158,7 @@ mod tests {
     use super::*;
     use crate::cluster::{Boot, NodeRecord};
     use crate::config::ServerConfig;
-    use crate::log::{LogIndex, Position};
+    use crate::log::{Epoch, LogId, LogIndex, Position};
     use crate::time::NANOS;
 
     const START: Time = Time(1000 * NANOS);
@@ -189,14 +184,23 @@ mod tests {
         let digest = Digest { position: Position(77), digest: 0xFEED };
         let counts = Counts { refused_forged: 5, ..Counts::default() };
         let mut stats = ClusterStats::of(&replica, at(6, 77), digest, "127.0.0.1:2".to_owned(), START, counts);
-        assert_eq!((stats.role, stats.leader, stats.members.len()), ("starting", None, 0));
+        assert_eq!((stats.role, stats.configuration.is_none()), ("starting", true));
         shared.set_cluster(stats.clone());
         let text = told(&shared, Time(START.0 + 1_500_000));
         assert!(text.contains("STAT leader none\r\nSTAT members none\r\n"), "{text}");
 
-        (stats.role, stats.serving, stats.leader) = ("leader", true, Some(NodeId(0xAB)));
-        stats.members = vec![NodeId(0xAB), NodeId(0xCD)];
-        (stats.commit, stats.end, stats.doubt, stats.min_insync) = (at(7, 88), at(9, 99), Doubt::Tail, 2);
+        (stats.role, stats.serving) = ("leader", true);
+        let member = |node: u64| Member { node: NodeId(node), contact: format!("127.0.0.1:{node} 127.0.0.1:2") };
+        stats.configuration = Some(Configuration {
+            cluster: LogId(0xC),
+            epoch: Epoch(3),
+            leader: NodeId(0xAB),
+            leader_incarnation: Incarnation(6),
+            members: vec![member(0xAB), member(0xCD)],
+            min_insync: 2,
+            forced: Epoch(1),
+        });
+        (stats.commit, stats.end, stats.doubt) = (at(7, 88), at(9, 99), Doubt::Tail);
         shared.set_cluster(stats);
         let text = told(&shared, Time(START.0 + 1_500_000));
         for line in [
@@ -205,7 +209,12 @@ mod tests {
             "role leader",
             "serving 1",
             "leader 00000000000000ab",
+            "leader_incarnation 6",
             "members 00000000000000ab,00000000000000cd",
+            "contacts 127.0.0.1:171|127.0.0.1:2,127.0.0.1:205|127.0.0.1:2",
+            "cluster 0000000000000000000000000000000c",
+            "epoch 3",
+            "forced 1",
             "commit_index 7",
             "commit_position 88",
             "end_index 9",

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ringstore::config;
-use ringstore::control::balancer::BalancerConfig;
 use ringstore::control::balancer::answers::Route;
+use ringstore::control::balancer::{BalancerConfig, Recovery};
 use ringstore::control::roster::BALANCER_PORT_DEFAULT;
 use ringstore::time::Duration;
 
@@ -18,7 +18,8 @@ over TCP with get-servers, or config get cluster as memcached clients for manage
 record is in --data-dir; while it is down, gets and sets go on, and no server can be left out, let in or made the leader.
 
 Exit status: 0 stopped as asked, 64 a wrong command line, 65 a damaged record, 69 the address is in use, 71 refused by the
-operating system, 73 the directory cannot be made, 74 a failed disk, 75 the directory is in use.";
+operating system, 73 the directory cannot be made, 74 a failed disk, 75 the directory is in use, 77
+--recover is not confirmed.";
 
 #[derive(Args, Debug)]
 pub struct BalancerArgs {
@@ -40,6 +41,13 @@ pub struct BalancerArgs {
     /// The cluster's key: 32 bytes, or 64 hexadecimal digits; without one, on loopback only
     #[arg(long, value_name = "FILE")]
     cluster_key_file: Option<PathBuf>,
+    /// The record is lost: make it again from what these servers have on record. Name all of the cluster, as clients reach
+    /// them, with commas; shows what it would write
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    recover: Vec<String>,
+    /// With --recover: write it
+    #[arg(long, requires = "recover")]
+    confirmed: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,6 +73,8 @@ impl BalancerArgs {
             heartbeat: Duration::from_millis(self.heartbeat),
             min_insync: self.min_insync,
             key: self.cluster_key_file.as_deref().map(read_key).transpose()?,
+            recovery: (!self.recover.is_empty())
+                .then_some(Recovery { servers: self.recover, confirmed: self.confirmed }),
         })
     }
 }

@@ -25,6 +25,10 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 const STATUS_NOT_WRITABLE: u8 = 1;
 /// sysexits: standard output failed.
 const EX_IOERR: u8 = 74;
+/// sysexits: a later try may succeed.
+const EX_TEMPFAIL: u8 = 75;
+/// sysexits: it is not confirmed.
+const EX_NOPERM: u8 = 77;
 
 pub const STATUS_HELP: &str = "\
 Exit status: 0 the cluster takes gets and sets, 1 it takes no sets now, 69 the load balancer cannot be reached, 71 the kernel
@@ -64,6 +68,51 @@ pub struct DemoArgs {
     /// How many servers
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=config::CLUSTER_MEMBERS_MAX as i64))]
     servers: u8,
+}
+
+pub const UNSAFE_RECOVER_HELP: &str = "\
+For a cluster whose members are all lost for good, while a server that had been left out, or some but not all members, are
+left. What only the lost ones had is lost: the server goes on with what it has, alone, and that is on record for ever. To be
+called on the load balancer's machine. Without --confirmed it only says what the server holds.
+
+Exit status: 0 done, 69 the load balancer cannot be reached, 71 the kernel refuses io_uring, 75 refused, 76 something else
+answers there, 77 not confirmed.";
+
+#[derive(Args, Debug)]
+pub struct UnsafeRecoverArgs {
+    /// The server, as store status names it: 16 hexadecimal digits
+    #[arg(value_parser = node_name)]
+    node: String,
+    /// The load balancer
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:11200")]
+    lb: String,
+    /// Do it
+    #[arg(long)]
+    confirmed: bool,
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    let is_name = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_name { Ok(text.to_lowercase()) } else { Err("give the 16 hexadecimal digits of store status".to_owned()) }
+}
+
+/// Has a server lead that may lack what was acknowledged.
+pub fn unsafe_recover(options: &UnsafeRecoverArgs) -> Result<(), Failure> {
+    let balancer = BalancerAt { name: options.lb.clone(), timeout: ASK_PATIENCE };
+    runtime().map_err(no_ring)?.block_on(async {
+        let node = &options.node;
+        if !options.confirmed {
+            let found = survey(balancer.roster().await.map_err(|error| no_roster(&error))?).await;
+            let sentence = status::before_force(&found, node);
+            return Err(Failure { sentence, status: EX_NOPERM });
+        }
+        let command = format!("unsafe-recover {node} confirmed");
+        let answer = balancer.ask(&command, "\r\n").await.map_err(|error| no_roster(&error))?;
+        match answer.trim_end().strip_prefix("REFUSED ") {
+            None => print("The server leads now, alone; the others begin anew when they come back.\n"),
+            Some(why) => Err(Failure { sentence: format!("{node} is not made to lead: {why}."), status: EX_TEMPFAIL }),
+        }
+    })
 }
 
 fn no_roster(error: &RosterError) -> Failure {

@@ -47,6 +47,9 @@ enum Command {
     /// Check that all servers of a cluster hold the same data
     #[command(after_help = cluster_tools::VERIFY_HELP)]
     Verify(cluster_tools::VerifyArgs),
+    /// Have a server lead that may lack what the lost members had acknowledged
+    #[command(after_help = cluster_tools::UNSAFE_RECOVER_HELP)]
+    UnsafeRecover(cluster_tools::UnsafeRecoverArgs),
     /// Run a load balancer and servers on this machine to try a cluster out; Ctrl-C removes them
     Demo(cluster_tools::DemoArgs),
     /// Read what a server holds
@@ -201,6 +204,7 @@ fn run(command: Command, around: &Surroundings) -> Result<u8, Failure> {
         Command::Addlb(options) => balance(&options.into_config()?)?,
         Command::Status(options) => return cluster_tools::status(&options),
         Command::Verify(options) => return cluster_tools::verify(&options),
+        Command::UnsafeRecover(options) => cluster_tools::unsafe_recover(&options)?,
         Command::Demo(options) => cluster_tools::run_demo(&options)?,
         Command::Keystore { tool } => run_keystore_tool(&tool)?,
         Command::Log { tool } => run_log_tool(&tool)?,

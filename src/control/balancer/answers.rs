@@ -4,6 +4,7 @@
 //! get-servers          ip:port of each server, the one to use first, then end
 //! config get cluster   the auto-discovery that memcached clients for managed clouds speak
 //! status               everything that is known, as JSON
+//! unsafe-recover NODE  an operator's last resort, see `CoordinatorInput::UnsafeRecover`; from this machine only
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,6 +25,13 @@ pub enum Ask {
     Cluster,
     /// `status`
     Status,
+    /// `unsafe-recover NODE [confirmed]`: an operator wants that server to lead (D3).
+    Force {
+        /// Its name.
+        node: NodeId,
+        /// Whether the operator knows what may be lost.
+        confirmed: bool,
+    },
     /// `version`
     Version,
     /// `quit`
@@ -51,10 +59,18 @@ impl Ask {
             [b"get-servers"] => Some(Self::Servers),
             [b"config", b"get", b"cluster"] => Some(Self::Cluster),
             [b"status"] => Some(Self::Status),
+            [b"unsafe-recover", node] => Self::force(node, false),
+            [b"unsafe-recover", node, b"confirmed"] => Self::force(node, true),
             [b"version"] => Some(Self::Version),
             [b"quit"] => Some(Self::Quit),
             _ => None,
         }
+    }
+
+    /// A server is named as `status` names it.
+    fn force(node: &[u8], confirmed: bool) -> Option<Self> {
+        let node = std::str::from_utf8(node).ok().filter(|node| node.len() == 16)?;
+        u64::from_str_radix(node, 16).ok().map(|node| Self::Force { node: NodeId(node), confirmed })
     }
 }
 
@@ -198,6 +214,11 @@ mod tests {
         assert_eq!(Ask::parse(b"get-servers"), Some(Ask::Servers));
         assert_eq!(Ask::parse(b"config get cluster"), Some(Ask::Cluster));
         assert_eq!(Ask::parse(b"status"), Some(Ask::Status));
+        let force = |confirmed| Some(Ask::Force { node: NodeId(0xAB), confirmed });
+        assert_eq!(Ask::parse(b"unsafe-recover 00000000000000ab"), force(false));
+        assert_eq!(Ask::parse(b"unsafe-recover 00000000000000ab confirmed"), force(true));
+        assert_eq!(Ask::parse(b"unsafe-recover 00000000000000ab yes"), None);
+        assert_eq!(Ask::parse(b"unsafe-recover ab"), None);
         for line in [&b""[..], b"get-servers now", b"GET-SERVERS", b"config get", b"config set cluster", b"\x80"] {
             assert_eq!(Ask::parse(line), None, "{line:?}");
         }

@@ -8,10 +8,12 @@
 //!   clients  --lines--------> answers
 //! ```
 //!
-//! Reading order: `answers` (what clients are told), `state` (what is to be done), `record` (the disk), `serve` (sockets).
+//! Reading order: `answers` (what clients are told), `state` (what is to be done), `record` (the disk), `recovery`
+//! (what is done when the disk is lost), `serve` (sockets).
 
 pub mod answers;
 pub mod record;
+pub mod recovery;
 mod serve;
 pub mod state;
 
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 use crate::time::Duration;
 use crate::transport::ClusterKey;
 use answers::Route;
+pub use recovery::{Recovery, RecoveryError};
 pub use serve::run;
 
 /// What a load balancer does, as its command line said.
@@ -40,6 +43,8 @@ pub struct BalancerConfig {
     pub min_insync: u8,
     /// Nothing on loopback only.
     pub key: Option<ClusterKey>,
+    /// Its record is lost and is to be made again.
+    pub recovery: Option<Recovery>,
 }
 
 /// Why a load balancer does not run.
@@ -56,6 +61,8 @@ pub enum BalancerError {
     },
     /// Servers elsewhere, and nothing to know them by.
     NoKey(SocketAddr),
+    /// The record is not made again.
+    Recovery(RecoveryError),
     /// The kernel refuses io_uring.
     Ring(io::Error),
     /// The system refuses something else.
@@ -66,6 +73,7 @@ impl fmt::Display for BalancerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Record(error) => error.fmt(f),
+            Self::Recovery(error) => error.fmt(f),
             Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is in use; stop what listens there, or choose another with --listen")
             }
@@ -93,6 +101,7 @@ impl BalancerError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Record(error) => error.exit_code(),
+            Self::Recovery(error) => error.exit_code(),
             Self::Listen { .. } => 69,
             Self::NoKey(_) => 64,
             Self::Ring(_) | Self::System(_) => 71,

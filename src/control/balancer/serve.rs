@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener, UdpSocket as StdSocket};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -56,6 +56,8 @@ struct Balancer {
     state: RefCell<State>,
     record: RecordDir,
     socket: UdpSocket,
+    /// Where it listens.
+    address: IpAddr,
     /// Lifelines that are open or being opened.
     watched: RefCell<Vec<(NodeId, Incarnation)>>,
     clients: RefCell<usize>,
@@ -70,6 +72,14 @@ pub fn run(config: &BalancerConfig, ready: impl FnOnce(SocketAddr)) -> Result<()
         return Err(BalancerError::NoKey(config.listen));
     }
     let (record, configuration, incarnation) = RecordDir::open(&config.data_dir).map_err(BalancerError::Record)?;
+    let configuration = match &config.recovery {
+        None => configuration,
+        Some(recovery) => {
+            let recovered = recovery.run(configuration.as_ref()).map_err(BalancerError::Recovery)?;
+            record.write(&recovered).map_err(BalancerError::Record)?;
+            Some(recovered)
+        }
+    };
     let (listener, socket) = listen(config.listen)?;
     let address = listener.local_addr().map_err(BalancerError::System)?;
     block_signals().map_err(BalancerError::System)?;
@@ -86,6 +96,7 @@ pub fn run(config: &BalancerConfig, ready: impl FnOnce(SocketAddr)) -> Result<()
             state: RefCell::new(state),
             record,
             socket: UdpSocket::from_std(socket),
+            address: address.ip(),
             watched: RefCell::default(),
             clients: RefCell::new(0),
         });
@@ -251,7 +262,7 @@ async fn lifeline_end(node: NodeId, contact: Contact) -> Option<(Hello, bool)> {
 
 async fn accept(balancer: Rc<Balancer>, listener: TcpListener) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // out of descriptors, say: others may end meanwhile
             tokio::time::sleep(LIFELINE_PAUSE).await;
             continue;
@@ -262,7 +273,7 @@ async fn accept(balancer: Rc<Balancer>, listener: TcpListener) {
         *balancer.clients.borrow_mut() += 1;
         let balancer = Rc::clone(&balancer);
         tokio_uring::spawn(async move {
-            serve_client(&balancer, &stream).await;
+            serve_client(&balancer, &stream, peer.ip()).await;
             *balancer.clients.borrow_mut() -= 1;
         });
     }
@@ -304,8 +315,19 @@ async fn requests_of(address: SocketAddr) -> Option<u64> {
     Some(text.lines().filter_map(count).sum())
 }
 
+/// Anyone who reaches the port may ask which servers there are; who may be cut off from what is for who is on this machine.
+fn force(balancer: &Rc<Balancer>, peer: IpAddr, node: NodeId, confirmed: bool) -> String {
+    if !peer.is_loopback() && peer != balancer.address {
+        return "REFUSED it is taken from the load balancer's own machine only\r\n".to_owned();
+    }
+    let mut tasks = Vec::new();
+    let answer = balancer.state.borrow_mut().force(now(), node, confirmed, &mut tasks);
+    carry_out(balancer, tasks);
+    answer
+}
+
 /// Answers lines until the client quits, or sends something that is none.
-async fn serve_client(balancer: &Balancer, stream: &TcpStream) {
+async fn serve_client(balancer: &Rc<Balancer>, stream: &TcpStream, peer: IpAddr) {
     let mut input = BytesMut::with_capacity(LINE_BYTES_MAX);
     loop {
         while let Some(end) = memchr(b'\n', &input) {
@@ -313,6 +335,7 @@ async fn serve_client(balancer: &Balancer, stream: &TcpStream) {
             let line = line[..end].strip_suffix(b"\r").unwrap_or(&line[..end]);
             let answer = match Ask::parse(line) {
                 Some(Ask::Quit) => return,
+                Some(Ask::Force { node, confirmed }) => force(balancer, peer, node, confirmed),
                 Some(ask) => balancer.state.borrow_mut().answer(ask),
                 None => "ERROR\r\n".to_owned(),
             };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::answers::{self, Ask, Router};
 use crate::cluster::codec;
-use crate::cluster::{Configuration, Coordinator, CoordinatorEffect, CoordinatorInput, Member, Message};
+use crate::cluster::{Configuration, Coordinator, CoordinatorEffect, CoordinatorInput, ForceRefusal, Member, Message};
 use crate::config;
 use crate::contact::Contact;
 use crate::log::{Incarnation, NodeId};
@@ -35,6 +35,8 @@ pub struct State {
     router: Router,
     /// What was last said about each server, so that it is said once.
     said: BTreeMap<NodeId, String>,
+    /// Why the machine did not do what an operator asked for last.
+    force_refused: Option<ForceRefusal>,
     train: Train,
     pick: Box<dyn FnMut(usize) -> usize>,
 }
@@ -53,6 +55,7 @@ impl State {
             addresses: BTreeMap::new(),
             router,
             said: BTreeMap::new(),
+            force_refused: None,
             train: Train::default(),
             pick,
         }
@@ -121,9 +124,7 @@ impl State {
                     );
                     self.warn_once(node, text, tasks);
                 }
-                CoordinatorEffect::ForceRefused { node, why } => {
-                    tasks.push(Task::Warn(format!("server {:016x} is not made to lead by force: {why:?}", node.0)));
-                }
+                CoordinatorEffect::ForceRefused { why, .. } => self.force_refused = Some(why),
                 CoordinatorEffect::RefusedServer { node, ours, theirs } => {
                     let text = format!(
                         "server {:016x} holds data of cluster {:032x} and is not let into this one, {:032x}: start it with \
@@ -173,6 +174,22 @@ impl State {
         }
     }
 
+    /// An operator wants that server to lead, though it may lack what was acknowledged (D3); what is answered.
+    pub fn force(&mut self, now: Time, node: NodeId, confirmed: bool, tasks: &mut Vec<Task>) -> String {
+        self.force_refused = None;
+        self.input(now, CoordinatorInput::UnsafeRecover { node, confirmed }, tasks);
+        match self.force_refused.take() {
+            Some(why) => format!("REFUSED {why}\r\n"),
+            None => {
+                tasks.push(Task::Warn(format!(
+                    "an operator makes server {:016x} lead by force: what others had acknowledged may be lost",
+                    node.0
+                )));
+                "FORCED\r\n".to_owned()
+            }
+        }
+    }
+
     /// What a client is told.
     pub fn answer(&mut self, ask: Ask) -> String {
         let configuration = self.coordinator.configuration();
@@ -185,7 +202,7 @@ impl State {
                 answers::status(configuration, &registered, &self.endpoint.counts())
             }
             Ask::Version => concat!("VERSION ", env!("CARGO_PKG_VERSION"), "\r\n").to_owned(),
-            Ask::Quit => String::new(),
+            Ask::Quit | Ask::Force { .. } => String::new(),
         }
     }
 }
