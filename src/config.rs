@@ -173,15 +173,13 @@ pub const TRAINS_PER_TURN_MAX: usize = 4;
 /// Bytes of datagrams in one call (`UDP_SEGMENT`): with their headers they are one IP packet to the kernel.
 pub const SEGMENTED_BYTES_MAX: usize = 65_000;
 /// Buffers for other servers' datagrams: what comes between two turns of the loop beyond them waits in the socket.
-pub const DATAGRAM_BUFFERS: u16 = 1024;
-/// Bytes of one: a datagram, and what the kernel says about it.
-pub const DATAGRAM_BUFFER_BYTES: usize = 2048;
-/// The same where datagrams are large.
-pub const DATAGRAM_BUFFERS_LARGE: u16 = 128;
-/// See above.
-pub const DATAGRAM_BUFFER_BYTES_LARGE: usize = 61_440;
+pub const DATAGRAM_BUFFERS: u16 = 128;
+/// Bytes of one: the largest datagram, or as many smaller ones as the kernel puts together, and what it says about them.
+pub const DATAGRAM_BUFFER_BYTES: usize = 65_664;
 /// Bytes of datagrams that wait in a socket, each way, if the system allows it.
 pub const PEER_SOCKET_BYTES: usize = 8 << 20;
+/// Bytes under way to one peer, at most, whatever the network takes: what comes between two turns of its loop waits in its socket.
+pub const CONGESTION_BYTES_MAX: u64 = PEER_SOCKET_BYTES as u64 / 2;
 /// A server that is neither in the configuration nor was heard for so long is forgotten when others need its place.
 pub const PEER_SILENCE_MAX: Duration = Duration::from_seconds(60);
 /// How long a port in use may turn out to be a dead predecessor's, whose ring the kernel is still taking apart.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::key::{ClusterKey, Guard};
-use super::link::{self, Counts, Link, Refusal, Repair};
-use super::packet::{CHECKSUM_BYTES, Header, SEAL_BYTES, Session};
+use super::link::{Counts, Link, Refusal, Repair, whole_bytes_max};
+use super::packet::{Header, Session};
 use super::train::Train;
 use crate::config;
 use crate::log::{Incarnation, NodeId};
@@ -64,21 +64,13 @@ impl Endpoint {
     /// Bytes of the largest message that leaves in one datagram; a larger one goes in pieces, which are repaired.
     #[must_use]
     pub const fn whole_bytes_max(&self) -> usize {
-        let guard = if self.identity.key.is_some() { SEAL_BYTES } else { CHECKSUM_BYTES };
-        link::whole_bytes_max(self.datagram_bytes, guard)
+        whole_bytes_max(self.datagram_bytes, self.identity.key.is_some())
     }
 
     /// Peers to which nothing is under way in pieces any more, when something was since this was last asked: it has come, or was
     /// given up, or was not taken.
     pub fn take_settled(&mut self, settled: &mut Vec<NodeId>) {
         settled.extend(self.links.iter_mut().filter_map(|(&peer, link)| link.take_settled().then_some(peer)));
-    }
-
-    /// A datagram of so many bytes came that is larger than any of ours.
-    pub const fn note_foreign(&mut self, bytes: usize) {
-        self.counts.datagrams_received += 1;
-        self.counts.bytes_received += bytes as u64;
-        self.counts.refused_foreign += 1;
     }
 
     /// Takes a message for `peer`; it leaves with the next `transmit`.

@@ -5,7 +5,7 @@ use super::assembly::Assembly;
 use super::chunk::{self, Chunk, Chunks};
 use super::key::{ClusterKey, Guard};
 use super::outgoing::{Outgoing, Piece};
-use super::packet::{HEADER_BYTES, Header, Session};
+use super::packet::{CHECKSUM_BYTES, HEADER_BYTES, Header, SEAL_BYTES, Session};
 use super::recovery::{Fate, Recovery};
 use super::replay::ReplayWindow;
 use super::train::Train;
@@ -59,8 +59,10 @@ pub struct Counts {
     pub refused_peers: u64,
 }
 
-/// Bytes of the largest message that leaves in one datagram of so many bytes, whose guard has so many.
-pub const fn whole_bytes_max(datagram_bytes: usize, guard_bytes: usize) -> usize {
+/// Bytes of the largest message that leaves in one datagram of so many bytes; a larger one goes in pieces, which are repaired.
+#[must_use]
+pub const fn whole_bytes_max(datagram_bytes: usize, sealed: bool) -> usize {
+    let guard_bytes = if sealed { SEAL_BYTES } else { CHECKSUM_BYTES };
     datagram_bytes - HEADER_BYTES - guard_bytes - chunk::MESSAGE_BYTES
 }
 
@@ -119,7 +121,7 @@ impl Link {
             self.outgoing.on_refused();
             return Err(Refusal::Full);
         }
-        let fits = message.len() <= whole_bytes_max(self.datagram_bytes, self.guard.bytes());
+        let fits = message.len() <= whole_bytes_max(self.datagram_bytes, self.guard.is_sealed());
         match repair {
             Repair::Never if fits => self.outgoing.push_once(message),
             Repair::Never | Repair::Pieces => self.outgoing.push_repaired(now, message),

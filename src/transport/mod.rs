@@ -34,5 +34,5 @@ mod train;
 
 pub use endpoint::{Endpoint, Identity};
 pub use key::ClusterKey;
-pub use link::{Counts, Refusal, Repair};
+pub use link::{Counts, Refusal, Repair, whole_bytes_max};
 pub use train::Train;

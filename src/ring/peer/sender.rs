@@ -28,18 +28,42 @@ pub struct Sender {
     cuts: bool,
     calls: u64,
     refused: u64,
+    /// Of so many datagrams in a hundred none leaves.
+    #[cfg(test)]
+    loss: Option<(u32, rand::rngs::SmallRng)>,
 }
 
 impl Sender {
     /// Sends on a socket that outlives it.
     pub fn new(socket: &impl AsRawFd) -> Self {
-        Self { socket: socket.as_raw_fd(), cuts: true, calls: 0, refused: 0 }
+        Self {
+            socket: socket.as_raw_fd(),
+            cuts: true,
+            calls: 0,
+            refused: 0,
+            #[cfg(test)]
+            loss: None,
+        }
     }
 
     /// As where the kernel does not cut.
     #[cfg(test)]
     pub const fn cut_nothing(&mut self) {
         self.cuts = false;
+    }
+
+    /// As on a path that loses so many datagrams of a hundred.
+    #[cfg(test)]
+    pub fn lose(&mut self, hundredths: u32, seed: u64) {
+        use rand::SeedableRng;
+        self.cuts = false;
+        self.loss = Some((hundredths, rand::rngs::SmallRng::seed_from_u64(seed)));
+    }
+
+    #[cfg(test)]
+    fn is_lost(&mut self) -> bool {
+        use rand::RngExt;
+        self.loss.as_mut().is_some_and(|(hundredths, random)| random.random_range(0..100) < *hundredths)
     }
 
     /// How many calls were made.
@@ -58,6 +82,10 @@ impl Sender {
         let together = if self.cuts { config::TRAIN_DATAGRAMS_MAX } else { 1 };
         for run in train.runs(together, config::SEGMENTED_BYTES_MAX) {
             let bytes = &train.bytes[run.range];
+            #[cfg(test)]
+            if self.is_lost() {
+                continue;
+            }
             if bytes.len() == run.segment {
                 self.call(bytes, &to, None);
             } else if let Some(error) = self.call(bytes, &to, Some(run.segment as u16))

@@ -14,24 +14,31 @@
 //! before. So each byte is held back by one window and repaired at one place. What a server says only once before it goes,
 //! `Resigned`, is repaired too.
 //!
+//! **What it costs**, in CPU time of the loop for a datagram of 1408 bytes that is sent with 45 others on loopback (Linux 6.18,
+//! p50 of 200): a `sendmsg` each 3.4 us, one call that the kernel cuts 0.52 us, the same two as requests of the ring 2.9 and 0.55 us;
+//! 60,000 bytes take 6.4 us either way, and a small one by itself 4.1 us by a call, 4.7 us by the ring. So the loop makes calls.
+//! Received one by one those of 1408 bytes cost 0.77 us each and 0.52 to send, put together by the kernel 0.10 and 0.14: so they are.
+//!
 //! **Who is reached where.** The load balancer at the address of the command line. Another server at the address that it last
 //! spoke from, as the transport has proven, or that a newer contact names. A datagram that is not proven to be from a peer is
 //! counted and answered by nobody.
 #![allow(unsafe_code, reason = "a request of the ring points at the form of the messages it receives")]
 
-use std::collections::BTreeMap;
-use std::mem::zeroed;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{offset_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use io_uring::opcode;
 use io_uring::types::{Fd, RecvMsgOut};
 
+use super::bind;
 use super::sender::Sender;
 use crate::cluster::codec::{self, CodecFault};
 use crate::cluster::{Body, COORDINATOR, Message};
 use crate::config;
-use crate::log::NodeId;
+use crate::log::{Epoch, NodeId};
 use crate::ring::buf_ring::{BufRing, DATAGRAM_BGID};
 use crate::ring::driver::{Cqe, Driver, SetupError};
 use crate::ring::token::Token;
@@ -41,14 +48,21 @@ use crate::transport::{Counts, Endpoint, Identity, Refusal, Repair, Train};
 
 /// Bytes of a sender's address in a receive buffer.
 const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
-/// What stands in a receive buffer before a datagram: what came, and the sender's address.
-const BEFORE_BYTES: usize = 16 + NAME_BYTES;
+/// Bytes of what the kernel says about datagrams that it put together: a header, and how large each is.
+const CONTROL_BYTES: usize = size_of::<libc::cmsghdr>() + 8;
+/// What stands in a receive buffer before the datagrams.
+const BEFORE_BYTES: usize = 16 + NAME_BYTES + CONTROL_BYTES;
+/// Bytes of the largest payload of an IP packet.
+const PACKET_BYTES_MAX: usize = 65_535;
+const _: () = assert!(BEFORE_BYTES + PACKET_BYTES_MAX <= config::DATAGRAM_BUFFER_BYTES);
 
 /// What has happened at the socket, beside what the transport counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketCounts {
     /// Of datagrams.
     pub transport: Counts,
+    /// How often the kernel handed something out: datagrams that it put together once.
+    pub receives: u64,
     /// Calls that sent something, and how many of them the kernel refused.
     pub send_calls: u64,
     /// See above.
@@ -74,6 +88,8 @@ pub struct PeerSocket {
     addresses: BTreeMap<NodeId, Address>,
     train: Train,
     due: Vec<NodeId>,
+    /// Clients' writes that are under way in pieces: to whom, in which epoch, which. They are asked again by time alone.
+    forwards: BTreeSet<(NodeId, Epoch, u64)>,
     counts: SocketCounts,
     /// Why a message was last not understood.
     fault: Option<(NodeId, CodecFault)>,
@@ -100,16 +116,13 @@ impl PeerSocket {
         balancer: SocketAddr,
         driver: &mut Driver,
     ) -> Result<Self, SetupError> {
-        let (count, bytes) = if datagram_bytes > config::DATAGRAM_BYTES {
-            (config::DATAGRAM_BUFFERS_LARGE, config::DATAGRAM_BUFFER_BYTES_LARGE)
-        } else {
-            (config::DATAGRAM_BUFFERS, config::DATAGRAM_BUFFER_BYTES)
-        };
-        assert!(datagram_bytes + BEFORE_BYTES <= bytes, "a datagram fits into a buffer");
-        let buffers = driver.register_datagram_buffers(count, bytes)?;
+        let buffers = driver.register_datagram_buffers(config::DATAGRAM_BUFFERS, config::DATAGRAM_BUFFER_BYTES)?;
+        // a kernel that puts nothing together gives each datagram by itself
+        let _ = bind::set(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
         // SAFETY: all-zero is a valid msghdr
         let mut form: libc::msghdr = unsafe { zeroed() };
         form.msg_namelen = NAME_BYTES as libc::socklen_t;
+        form.msg_controllen = CONTROL_BYTES;
         let balancer = Address { at: balancer, contact: Some(balancer), heard: Time(0) };
         let mut receiver = Self {
             sender: Sender::new(&socket),
@@ -120,6 +133,7 @@ impl PeerSocket {
             addresses: BTreeMap::from([(COORDINATOR, balancer)]),
             train: Train::default(),
             due: Vec::new(),
+            forwards: BTreeSet::new(),
             counts: SocketCounts::default(),
             fault: None,
         };
@@ -137,7 +151,7 @@ impl PeerSocket {
     pub fn on_received(&mut self, driver: &mut Driver, cqe: Cqe, now: Time, deliver: &mut dyn FnMut(Message)) {
         if let Some(bid) = cqe.buffer {
             if let Ok(bytes) = u32::try_from(cqe.result) {
-                self.datagram(bid, bytes, now, deliver);
+                self.datagrams(bid, bytes, now, deliver);
             }
             self.buffers.give_back(bid);
             self.buffers.publish();
@@ -148,17 +162,36 @@ impl PeerSocket {
         }
     }
 
-    fn datagram(&mut self, bid: u16, bytes: u32, now: Time, deliver: &mut dyn FnMut(Message)) {
-        let Self { buffers, form, endpoint, counts, fault, .. } = self;
-        let buffer = buffers.bytes_mut(bid, bytes);
-        let Ok(came) = RecvMsgOut::parse(buffer, form) else { return };
-        let (from, at) = (address(came.name_data()), buffer.len() - came.payload_data().len());
-        if came.is_payload_truncated() || came.is_name_data_truncated() {
-            // larger than any of ours
-            endpoint.note_foreign(buffer.len() - at);
-            return;
+    /// Datagrams of one sender and one size came, the last of which may be shorter; most often one.
+    fn datagrams(&mut self, bid: u16, bytes: u32, now: Time, deliver: &mut dyn FnMut(Message)) {
+        self.counts.receives += 1;
+        let buffer = self.buffers.bytes(bid, bytes);
+        let Ok(came) = RecvMsgOut::parse(buffer, self.form) else { return };
+        let (from, payload) = (address(came.name_data()), came.payload_data().len());
+        // an empty datagram is one too
+        let segment = segment_bytes(came.control_data()).unwrap_or(payload).max(1);
+        let mut at = buffer.len() - payload;
+        loop {
+            let end = (at + segment).min(bytes as usize);
+            self.datagram(bid, bytes, at..end, from, now, deliver);
+            at = end;
+            if at == bytes as usize {
+                return;
+            }
         }
-        let datagram = &mut buffer[at..];
+    }
+
+    fn datagram(
+        &mut self,
+        bid: u16,
+        bytes: u32,
+        at: Range<usize>,
+        from: Option<SocketAddr>,
+        now: Time,
+        deliver: &mut dyn FnMut(Message),
+    ) {
+        let Self { buffers, endpoint, counts, fault, .. } = self;
+        let datagram = &mut buffers.bytes_mut(bid, bytes)[at];
         let source = Header::decode(datagram).map_or(COORDINATOR, |header| header.source);
         let received = endpoint.receive(now, datagram, &mut |bytes| match codec::decode(bytes) {
             Ok(message) if message.header.source == source => deliver(message),
@@ -202,11 +235,30 @@ impl PeerSocket {
     /// are made for.
     pub fn send(&mut self, now: Time, message: &Message) {
         let peer = message.header.destination;
+        let forward = self.forward_in_pieces(message);
+        if forward.is_some_and(|forward| self.forwards.contains(&forward)) {
+            return;
+        }
         let mut bytes = self.endpoint.buffer(peer);
         codec::encode(message, &mut bytes);
         let repair = if matches!(message.body, Body::Resigned) { Repair::Pieces } else { Repair::Never };
-        let taken = self.endpoint.send(now, peer, bytes, repair);
-        self.counts.messages_refused += u64::from(taken.is_err());
+        match self.endpoint.send(now, peer, bytes, repair) {
+            Ok(()) => self.forwards.extend(forward),
+            Err(_) => self.counts.messages_refused += 1,
+        }
+    }
+
+    /// Its name, if it is a client's write that is too large for a datagram.
+    fn forward_in_pieces(&mut self, message: &Message) -> Option<(NodeId, Epoch, u64)> {
+        let Body::Forward(forward) = &message.body else { return None };
+        if forward.request.len() < self.endpoint.whole_bytes_max() {
+            return None;
+        }
+        if self.forwards.len() >= config::FORWARDS_MAX {
+            // of a leader that is none any more
+            self.forwards.clear();
+        }
+        Some((message.header.destination, message.header.epoch, forward.number))
     }
 
     /// Sends what may leave now; whether there is more that may leave at once.
@@ -262,12 +314,9 @@ impl PeerSocket {
     /// up.
     pub fn take_settled(&mut self, settled: &mut Vec<NodeId>) {
         self.endpoint.take_settled(settled);
-    }
-
-    /// Bytes of the largest message that leaves in one datagram.
-    #[must_use]
-    pub fn whole_bytes_max(&self) -> usize {
-        self.endpoint.whole_bytes_max()
+        if !self.forwards.is_empty() {
+            self.forwards.retain(|(node, ..)| !settled.contains(node));
+        }
     }
 
     /// A round trip to `peer`, once one was measured.
@@ -281,6 +330,12 @@ impl PeerSocket {
         self.fault.take()
     }
 
+    /// The way of datagrams into the kernel, to be made worse.
+    #[cfg(test)]
+    pub(super) const fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> SocketCounts {
@@ -291,6 +346,18 @@ impl PeerSocket {
             ..self.counts
         }
     }
+}
+
+/// How large each datagram is of those that the kernel put together (`UDP_GRO`), if it did.
+fn segment_bytes(control: &[u8]) -> Option<usize> {
+    let (header, said) = control.split_at_checked(size_of::<libc::cmsghdr>())?;
+    let number = |at: usize| i32::from_ne_bytes(header[at..at + 4].try_into().expect("four bytes"));
+    let [level, kind] = [offset_of!(libc::cmsghdr, cmsg_level), offset_of!(libc::cmsghdr, cmsg_type)].map(number);
+    if (level, kind) != (libc::SOL_UDP, libc::UDP_GRO) {
+        return None;
+    }
+    let bytes = i32::from_ne_bytes(said.get(..4)?.try_into().expect("four bytes"));
+    usize::try_from(bytes).ok().filter(|&bytes| bytes > 0)
 }
 
 /// An address as the kernel writes it.
