@@ -75,6 +75,9 @@ pub mod header {
     pub const BYTES: usize = DESTINATION_INCARNATION.end();
 }
 
+/// Bytes of the shortest message that carries a frame, beside the frame.
+pub const APPEND_BYTES_MIN: usize = header::BYTES + 54;
+
 /// Why bytes are not a message or not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodecFault {

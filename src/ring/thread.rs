@@ -373,7 +373,7 @@ impl RingThread {
             cluster.carry_out(*now, shard, effects);
             shard.step_on(*now, std::iter::empty(), effects);
         }
-        again |= cluster.flush(*now);
+        again |= cluster.flush(*now, shard, effects);
         effects.again |= again;
         self.sync_cluster();
     }

@@ -245,6 +245,19 @@ fn acked(durable: u64, end: u64, missing: &[(u64, u64)], top: u64) -> Body {
 }
 
 #[test]
+fn what_stands_around_a_frame_has_so_many_bytes() {
+    let frame = frame(Mark::default(), 1, b"key");
+    for (echo, more) in [(None, 0), (Some(Time(3)), 8)] {
+        let mut message = config_asked();
+        let (previous, commit) = (Mark::default(), Position(0));
+        let append =
+            Append { sent: Time(2), number: 1, echo, previous, frame: Some(frame.clone()), commit, digest: None };
+        message.body = Body::Append(append);
+        assert_eq!(bytes_of(&message).len() - frame.bytes().len(), APPEND_BYTES_MIN + more);
+    }
+}
+
+#[test]
 fn fields_that_are_never_said_are_refused() {
     let fault = |change: fn(&mut Message)| {
         let mut message = config_asked();

@@ -138,8 +138,6 @@ impl Surround {
         if let Some((node, fault)) = self.socket.take_fault() {
             tracing::warn!("server {} sends what this version does not understand: {fault}", node.0);
         }
-        self.socket.take_settled(&mut self.settled);
-        self.inputs.extend(self.settled.drain(..).map(|node| Input::PiecesSettled { node }));
         self.hand_in(now, shard, effects);
     }
 
@@ -326,9 +324,6 @@ impl Surround {
     /// Time has passed.
     pub fn tick(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects, mailboxes: &Mailboxes) {
         self.socket.on_time(now);
-        self.socket.take_settled(&mut self.settled);
-        self.inputs.extend(self.settled.drain(..).map(|node| Input::PiecesSettled { node }));
-        self.hand_in(now, shard, effects);
         shard.cluster_tick(now, effects);
         if mailboxes.resigning() {
             self.resign(now, shard, effects, mailboxes);
@@ -365,8 +360,14 @@ impl Surround {
     }
 
     /// Sends what the turn has to say; whether there is more.
-    pub fn flush(&mut self, now: Time) -> bool {
-        self.socket.flush(now)
+    pub fn flush(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects) -> bool {
+        let again = self.socket.flush(now);
+        // here, where the socket has all that was said to be sent: of what it has not it would not be true
+        self.socket.take_settled(&mut self.settled);
+        for node in self.settled.drain(..) {
+            shard.cluster_input(now, Input::PiecesSettled { node }, effects);
+        }
+        again || !effects.cluster.effects.is_empty()
     }
 
     /// The descriptors to fdatasync now: the log's, and a keystore's.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::ClusterParts;
-use crate::cluster::{Boot, Replica};
+use crate::cluster::{Boot, Replica, codec};
 use crate::config::{ClusterConfig, ServerConfig};
 use crate::contact::Contact;
 use crate::node::{Gate, Node};
@@ -14,7 +14,7 @@ use crate::ring::guardian::Guardian;
 use crate::ring::peer::{self, Bound, Connections};
 use crate::ring::replica_disk;
 use crate::ring::server::ServerError;
-use crate::transport::{Endpoint, Identity};
+use crate::transport::{self, Identity};
 use crate::writes::Writes;
 
 /// What is there before the store is: the port, and the directory with its lock.
@@ -65,7 +65,8 @@ impl Opened {
         let key = place.key.clone();
         let identity = Identity { node, incarnation, salt: rand::random(), key: key.clone() };
         let datagram_bytes = peer::datagram_bytes(contact.servers.ip());
-        let whole_bytes = Endpoint::new(identity.clone(), datagram_bytes).whole_bytes_max();
+        // where a frame is so large that its message may or may not go in pieces, both look after it
+        let whole_bytes = transport::whole_bytes_max(datagram_bytes, key.is_some()) - codec::APPEND_BYTES_MIN;
         let strict_reads = place.strict_reads;
         let boot = Boot { contact: contact.to_string(), strict_reads, whole_bytes, ..boot };
         let mut said = Vec::new();
