@@ -1,5 +1,5 @@
 //! How much may be under way to one receiver so that the network between takes it: CUBIC (RFC 9438) with the periods of
-//! recovery and the persistent congestion of RFC 9002, section 7. Owns one window and what is in flight within it; is told
+//! recovery and the persistent congestion of RFC 9002, section 7; never more than what a receiver's socket holds. Owns one window and what is in flight within it; is told
 //! what was sent, acked and lost, and never finds that out itself. Integers only: the same everywhere.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //!    +--------------------------------------------------------- time
 //! ```
 
+use crate::config;
 use crate::time::{Duration, Time};
 
 /// Windows begin with so many datagrams and never fall below so few (RFC 9002, 7.2).
@@ -119,7 +120,7 @@ impl Congestion {
         if self.in_slow_start() {
             // RFC 9002, 7.8: who does not use the window learns nothing about a larger one
             if 2 * used >= self.window {
-                self.window += bytes;
+                self.window = (self.window + bytes).min(config::CONGESTION_BYTES_MAX);
             }
             return;
         }
@@ -148,6 +149,7 @@ impl Congestion {
             let target = curve(since + round_trip.0, growth.k, self.most, datagram).clamp(window, window + window / 2);
             self.window += (target - window) * bytes / window;
         }
+        self.window = self.window.min(config::CONGESTION_BYTES_MAX);
         self.growth = Some(growth);
     }
 
