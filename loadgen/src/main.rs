@@ -4,13 +4,16 @@
 //! - `compare`: CPU time per request beside memcached's
 //! - `durable`: sets that wait for the disk, beside Redis
 //! - `memory`: bytes per item and per idle connection
+//! - `failover`: what clients of a cluster notice when one of its processes is lost
 //!
 //! Nothing is drawn from the clock or the system: a seed decides keys, values and order.
 
+mod cluster;
 mod compare;
 mod connection;
 mod contest;
 mod durable;
+mod failover;
 mod failure;
 mod fill;
 mod keys;
@@ -48,6 +51,8 @@ enum Command {
     Durable(durable::DurableArgs),
     /// Resident memory per item and per idle connection
     Memory(memory::MemoryArgs),
+    /// How long clients of a cluster wait when one of its processes is killed, stopped or ended
+    Failover(failover::FailoverArgs),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +72,6 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
         Command::Compare(args) => compare::run(args).map(|()| ExitCode::SUCCESS),
         Command::Durable(args) => durable::run(args).map(|()| ExitCode::SUCCESS),
         Command::Memory(args) => memory::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Failover(args) => failover::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

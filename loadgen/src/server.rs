@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 use crate::failure::{Failure, While};
@@ -72,18 +73,16 @@ pub struct Server {
     /// What it says about itself.
     pub version: String,
     child: Child,
-    directory: Option<TempDir>,
+    _directory: Option<DataDirectory>,
 }
 
 impl Server {
     /// Starts the server on `cpu`, with its data under `data_parent`, and waits until it answers.
     pub fn start(recipe: &Recipe, cpu: usize, data_parent: &Path) -> Result<Self, Failure> {
-        let directory = if recipe.command.contains("{dir}") { Some(data_directory(data_parent)?) } else { None };
+        let directory = if recipe.command.contains("{dir}") { Some(DataDirectory::make(data_parent)?) } else { None };
         let port = free_port()?;
-        let words = recipe.words(port, directory.as_ref().map(TempDir::path));
-        // setpriv makes the kernel end the server with us; both wrappers exec, so the process id stays
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &cpu.to_string()])
+        let words = recipe.words(port, directory.as_ref().map(DataDirectory::path));
+        let child = tied_to_us(&cpu.to_string())
             .args(&words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -91,7 +90,7 @@ impl Server {
             .during(format_args!("starting {}", recipe.command))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (name, dialect, version) = (recipe.name.clone(), recipe.dialect, String::new());
-        let mut server = Self { name, dialect, address, version, child, directory };
+        let mut server = Self { name, dialect, address, version, child, _directory: directory };
         server.wait_until_listening(&recipe.command)?;
         server.version = server.ask_version()?;
         Ok(server)
@@ -129,23 +128,14 @@ impl Server {
         Err(Failure::new(format!("{} does not say its version", self.name)))
     }
 
-    /// CPU time of the whole process so far: every thread, io_uring's workers and threads that have ended included.
+    /// CPU time of the whole process so far.
     pub fn cpu_time(&self) -> Result<Duration, Failure> {
-        let stat = std::fs::read_to_string(self.proc("stat")).during("reading the server's CPU time")?;
-        let ticks = ticks(&stat).ok_or_else(|| Failure::new("/proc/PID/stat is not what it was"))?;
-        Ok(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
+        cpu_time(Pid::from_child(&self.child))
     }
 
     /// Memory of the process that is resident now.
     pub fn resident_bytes(&self) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(self.proc("status")).during("reading the server's memory")?;
-        let kilobytes =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
-        kilobytes.map(|kilobytes: u64| kilobytes << 10).ok_or_else(|| Failure::new("/proc/PID/status has no VmRSS"))
-    }
-
-    fn proc(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.child.id())
+        resident_bytes(Pid::from_child(&self.child))
     }
 }
 
@@ -154,10 +144,34 @@ impl Drop for Server {
         // both fail only when the process has ended already
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let (Some(directory), Ok(mut directories)) = (&self.directory, DATA_DIRS.lock()) {
-            directories.retain(|path| path != directory.path());
-        }
     }
+}
+
+/// A command that runs on these cores (`taskset`'s list) and that the kernel ends with us. Both wrappers exec, so the
+/// process id stays.
+pub fn tied_to_us(cpus: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", cpus]);
+    command
+}
+
+/// CPU time of a whole process so far: every thread, io_uring's workers and threads that have ended included.
+pub fn cpu_time(process: Pid) -> Result<Duration, Failure> {
+    let stat = std::fs::read_to_string(proc(process, "stat")).during("reading a server's CPU time")?;
+    let ticks = ticks(&stat).ok_or_else(|| Failure::new("/proc/PID/stat is not what it was"))?;
+    Ok(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
+}
+
+/// Memory of a process that is resident now.
+pub fn resident_bytes(process: Pid) -> Result<u64, Failure> {
+    let status = std::fs::read_to_string(proc(process, "status")).during("reading a server's memory")?;
+    let kilobytes =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    kilobytes.map(|kilobytes: u64| kilobytes << 10).ok_or_else(|| Failure::new("/proc/PID/status has no VmRSS"))
+}
+
+fn proc(process: Pid, file: &str) -> String {
+    format!("/proc/{}/{file}", process.as_raw_nonzero())
 }
 
 /// utime + stime of a stat line. The command's name before them may hold spaces and brackets.
@@ -167,17 +181,35 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn data_directory(parent: &Path) -> Result<TempDir, Failure> {
-    let directory = tempfile::Builder::new().prefix("loadgen-").tempdir_in(parent);
-    let directory = directory.during(format_args!("making a data directory in {}", parent.display()))?;
-    if let Ok(mut directories) = DATA_DIRS.lock() {
-        directories.push(directory.path().to_owned());
+/// A folder for a server's data, which is removed when this is dropped, and by a signal that ends this program.
+pub struct DataDirectory(TempDir);
+
+impl DataDirectory {
+    /// An empty one in `parent`.
+    pub fn make(parent: &Path) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("loadgen-").tempdir_in(parent);
+        let directory = directory.during(format_args!("making a data directory in {}", parent.display()))?;
+        if let Ok(mut directories) = DATA_DIRS.lock() {
+            directories.push(directory.path().to_owned());
+        }
+        Ok(Self(directory))
     }
-    Ok(directory)
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        if let Ok(mut directories) = DATA_DIRS.lock() {
+            directories.retain(|path| path != self.0.path());
+        }
+    }
 }
 
 /// A port that nobody has right now.
-fn free_port() -> Result<u16, Failure> {
+pub fn free_port() -> Result<u16, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("looking for a free port")?;
     Ok(listener.local_addr().during("looking for a free port")?.port())
 }
