@@ -16,8 +16,9 @@ const LOAD: Habit = Habit::Set { think: Duration::from_millis(4) };
 const STEADY: Habit = Habit::Set { think: Duration::ZERO };
 /// Clients of the leader that wait for the end of their connection.
 const LISTENERS: usize = 8;
-/// Time the clients work before anything happens.
-const BEFORE: Duration = Duration::from_millis(150);
+/// Time the clients work before anything happens. A server that was told of its configuration less than three times the
+/// length of a promise (765 ms) ago waits one out when it begins to lead, for somebody may have been left out just then.
+const BEFORE: Duration = Duration::from_millis(1000);
 /// Time in which gaps are looked for: longer than every time-out between servers.
 const AFTER: Duration = Duration::from_millis(1200);
 /// What has not come after this time does not come.
