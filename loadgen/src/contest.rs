@@ -11,14 +11,14 @@ use crate::failure::Failure;
 use crate::fill::fill;
 use crate::keys::KeySpace;
 use crate::machine::{self, Machine};
-use crate::measure::{Bench, Sample, Shape, Spread, measure};
+use crate::measure::{Bench, Sample, Shape, Spread, Target, measure};
 use crate::request::{Mix, Pool};
 use crate::server::{Recipe, Server};
 
 /// Keys of every comparison.
-const KEYS: u32 = 100_000;
+pub const KEYS: u32 = 100_000;
 /// Bytes of their values.
-const VALUE_BYTES: usize = 100;
+pub const VALUE_BYTES: usize = 100;
 
 /// What every comparison can be told.
 #[derive(Args)]
@@ -89,9 +89,7 @@ pub struct EntrantResult {
 
 /// Starts every server, fills it, runs the rounds.
 pub fn hold(args: &ContestArgs, recipes: &[Recipe], events: &[Event]) -> Result<Results, Failure> {
-    let window = Duration::try_from_secs_f64(args.seconds).map_err(|error| Failure::new(error.to_string()))?;
     let keys = KeySpace::new(KEYS, VALUE_BYTES, args.seed);
-    let bench = Bench { load_cpu: args.load_cpu, window };
     machine::allow_open_files(8192)?;
     let mut servers = Vec::new();
     for recipe in recipes {
@@ -99,17 +97,8 @@ pub fn hold(args: &ContestArgs, recipes: &[Recipe], events: &[Event]) -> Result<
         fill(server.address, server.dialect, Mix::Set, keys, &[args.load_cpu])?;
         servers.push(server);
     }
-    let pools =
-        events.iter().map(|event| build_pools(event, &servers, keys, args.seed)).collect::<Result<Vec<_>, _>>()?;
-    let mut samples = events.iter().map(|event| vec![Vec::new(); event.entrants.len()]).collect::<Vec<_>>();
-    for round in 1..=args.rounds {
-        for ((event, pools), samples) in events.iter().zip(&pools).zip(&mut samples) {
-            eprintln!("round {round} of {}: {}", args.rounds, event.title);
-            for ((entrant, pool), samples) in event.entrants.iter().zip(pools).zip(samples) {
-                samples.push(measure(&servers[*entrant], event.shape, pool, &bench)?);
-            }
-        }
-    }
+    let targets = servers.iter().map(Server::target).collect::<Vec<_>>();
+    let measured = rounds(args.rounds, &bench(args.seconds, Some(args.load_cpu))?, &targets, keys, args.seed, events)?;
     let described = recipes.iter().zip(&servers).map(|(recipe, server)| ServerDescription {
         name: recipe.name.clone(),
         command: recipe.command.clone(),
@@ -121,18 +110,48 @@ pub fn hold(args: &ContestArgs, recipes: &[Recipe], events: &[Event]) -> Result<
         seconds: args.seconds,
         seed: args.seed,
         servers: described.collect(),
-        events: events.iter().zip(samples).map(|(event, samples)| summarize(event, &samples)).collect(),
+        events: measured,
     })
 }
 
+/// A measurement over so many seconds.
+pub fn bench(seconds: f64, load_cpu: Option<usize>) -> Result<Bench, Failure> {
+    let window = Duration::try_from_secs_f64(seconds).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Bench { load_cpu, window })
+}
+
+/// Measures everyone under every load in each round.
+pub fn rounds(
+    rounds: u32,
+    bench: &Bench,
+    targets: &[Target],
+    keys: KeySpace,
+    seed: u64,
+    events: &[Event],
+) -> Result<Vec<EventResult>, Failure> {
+    let pools = events.iter().map(|event| build_pools(event, targets, keys, seed)).collect::<Result<Vec<_>, _>>()?;
+    let mut samples = events.iter().map(|event| vec![Vec::new(); event.entrants.len()]).collect::<Vec<_>>();
+    for round in 1..=rounds {
+        for ((event, pools), samples) in events.iter().zip(&pools).zip(&mut samples) {
+            eprintln!("round {round} of {rounds}: {}", event.title);
+            for ((entrant, pool), samples) in event.entrants.iter().zip(pools).zip(samples) {
+                let target = &targets[*entrant];
+                samples.push(measure(target, event.shape.for_dialect(target.dialect), pool, bench)?);
+            }
+        }
+    }
+    Ok(events.iter().zip(samples).map(|(event, samples)| summarize(event, &samples)).collect())
+}
+
 /// The requests of an event for each entrant; servers of one language get the same ones.
-fn build_pools(event: &Event, servers: &[Server], keys: KeySpace, seed: u64) -> Result<Vec<Arc<Pool>>, Failure> {
+fn build_pools(event: &Event, targets: &[Target], keys: KeySpace, seed: u64) -> Result<Vec<Arc<Pool>>, Failure> {
     let mut pools: Vec<Arc<Pool>> = Vec::new();
     for entrant in &event.entrants {
-        let dialect = servers[*entrant].dialect;
+        let dialect = targets[*entrant].dialect;
+        let shape = event.shape.for_dialect(dialect);
         let pool = match pools.iter().find(|pool| pool.dialect == dialect) {
             Some(pool) => Arc::clone(pool),
-            None => Arc::new(Pool::random(event.shape.mix, dialect, keys, event.shape.pipeline, seed)?),
+            None => Arc::new(Pool::random(shape.mix, dialect, keys, shape.pipeline, seed)?),
         };
         pools.push(pool);
     }

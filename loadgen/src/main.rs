@@ -4,6 +4,7 @@
 //! - `compare`: CPU time per request beside memcached's
 //! - `durable`: sets that wait for the disk, beside Redis
 //! - `memory`: bytes per item and per idle connection
+//! - `replicated`: sets that three servers hold, beside etcd and Redis
 //! - `failover`: what clients of a cluster notice when one of its processes is lost
 //!
 //! Nothing is drawn from the clock or the system: a seed decides keys, values and order.
@@ -21,6 +22,7 @@ mod load;
 mod machine;
 mod measure;
 mod memory;
+mod replicated;
 mod reply;
 mod request;
 mod run;
@@ -51,6 +53,8 @@ enum Command {
     Durable(durable::DurableArgs),
     /// Resident memory per item and per idle connection
     Memory(memory::MemoryArgs),
+    /// Sets per second that three servers hold, ours beside etcd and Redis
+    Replicated(replicated::ReplicatedArgs),
     /// How long clients of a cluster wait when one of its processes is killed, stopped or ended
     Failover(failover::FailoverArgs),
 }
@@ -72,6 +76,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
         Command::Compare(args) => compare::run(args).map(|()| ExitCode::SUCCESS),
         Command::Durable(args) => durable::run(args).map(|()| ExitCode::SUCCESS),
         Command::Memory(args) => memory::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Replicated(args) => replicated::run(args).map(|()| ExitCode::SUCCESS),
         Command::Failover(args) => failover::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

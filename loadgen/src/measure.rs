@@ -1,14 +1,16 @@
 //! One measurement: what a steady load costs the server, and the statistics over several of them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::load::{Load, Plan};
-use crate::request::{Mix, Pool};
-use crate::server::Server;
+use crate::request::{Dialect, Mix, Pool};
+use crate::server::cpu_time;
 
 /// Time a load runs before it counts: connections are open and the server's caches hold what they can.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -22,43 +24,72 @@ pub struct Shape {
     pub pipeline: usize,
 }
 
+impl Shape {
+    /// The same load for a server of this language. etcd answers one request at a time on a connection: what others get in
+    /// flight on one it gets on as many connections.
+    pub fn for_dialect(self, dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Etcd => Self { connections: self.connections * self.pipeline, pipeline: 1, ..self },
+            _ => self,
+        }
+    }
+}
+
+/// What is put under load: a server, or several that hold the same.
+pub struct Target {
+    pub name: String,
+    pub dialect: Dialect,
+    /// Where the load goes.
+    pub address: SocketAddr,
+    /// All processes that work for it.
+    pub processes: Vec<Pid>,
+}
+
+impl Target {
+    /// CPU time of all its processes so far.
+    fn cpu_time(&self) -> Result<Duration, Failure> {
+        self.processes.iter().map(|process| cpu_time(*process)).sum()
+    }
+}
+
 /// Where and how long to measure.
 #[derive(Clone, Debug)]
 pub struct Bench {
-    pub load_cpu: usize,
+    /// Core of the load; any, when there is none.
+    pub load_cpu: Option<usize>,
     pub window: Duration,
 }
 
 /// What one measurement found.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// CPU time of the server per request, in microseconds.
+    /// CPU time of the server's processes per request, in microseconds.
     pub cpu_us: f64,
     /// Requests answered per second.
     pub rate: f64,
-    /// Share of the time that the server was running; far below 1 it was not saturated.
+    /// Share of the time that they were running, in cores; far below 1 a server of one thread was not saturated.
     pub busy: f64,
 }
 
-/// Runs the load against the server and reads both sides' counters over a window in its middle.
-pub fn measure(server: &Server, shape: Shape, pool: &Arc<Pool>, bench: &Bench) -> Result<Sample, Failure> {
+/// Runs the load against the target and reads both sides' counters over a window in its middle.
+pub fn measure(target: &Target, shape: Shape, pool: &Arc<Pool>, bench: &Bench) -> Result<Sample, Failure> {
     let plan = Plan {
-        server: server.address,
+        server: target.address,
         connections: shape.connections,
         threads: 1,
-        cpus: vec![bench.load_cpu],
+        cpus: bench.load_cpu.into_iter().collect(),
         budget: None,
         verify: false,
     };
     let load = Load::start(&plan, Arc::clone(pool))?;
     std::thread::sleep(WARM_UP);
-    let (began, cpu_before, operations_before) = (Instant::now(), server.cpu_time()?, load.operations());
+    let (began, cpu_before, operations_before) = (Instant::now(), target.cpu_time()?, load.operations());
     std::thread::sleep(bench.window);
-    let (cpu, operations) = (server.cpu_time()? - cpu_before, load.operations() - operations_before);
+    let (cpu, operations) = (target.cpu_time()? - cpu_before, load.operations() - operations_before);
     let seconds = began.elapsed().as_secs_f64();
     let tally = load.stop()?.tally;
     if !tally.is_clean() || tally.misses > 0 || operations == 0 {
-        return Err(Failure::wrong_reply(format!("{} answered {shape:?} with {tally:?}", server.name)));
+        return Err(Failure::wrong_reply(format!("{} answered {shape:?} with {tally:?}", target.name)));
     }
     let (rate, busy) = (operations as f64 / seconds, cpu.as_secs_f64() / seconds);
     Ok(Sample { cpu_us: cpu.as_secs_f64() * 1e6 / operations as f64, rate, busy })

@@ -49,6 +49,8 @@ pub enum Garbled {
     Surplus,
     /// A value whose length is no number.
     BadValueLine,
+    /// An HTTP answer that does not say how long it is.
+    NoLength,
 }
 
 enum State {
@@ -57,6 +59,16 @@ enum State {
     /// Inside a data block: of `value` and its line end, `seen` bytes have come. `value` is nothing when the block is
     /// already known to be wrong, and is then only skipped.
     Data { value: Option<&'static [u8]>, length: usize, seen: usize },
+    /// Inside the body of an HTTP answer, of which `left` bytes have not come.
+    Body { left: usize },
+}
+
+/// What the head of an HTTP answer said so far.
+#[derive(Default)]
+struct Head {
+    /// Its status is 200.
+    fine: bool,
+    length: Option<usize>,
 }
 
 /// Decoder of one connection.
@@ -65,6 +77,7 @@ pub struct Decoder<'a> {
     verify: bool,
     state: State,
     line: Vec<u8>,
+    head: Head,
     batch: Option<Batch>,
     /// Requests of the batch answered so far.
     answered: usize,
@@ -77,7 +90,7 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     pub fn new(pool: &'a Pool, verify: bool) -> Self {
         let (state, line, tally) = (State::Line, Vec::new(), Tally::default());
-        Self { pool, verify, state, line, batch: None, answered: 0, passed: 0, tally }
+        Self { pool, verify, state, line, head: Head::default(), batch: None, answered: 0, passed: 0, tally }
     }
 
     /// Begins a batch; the one before must be complete.
@@ -91,7 +104,9 @@ impl<'a> Decoder<'a> {
 
     /// Whether every request of the batch has its reply.
     pub fn is_complete(&self) -> bool {
-        self.batch.is_none_or(|batch| self.answered == batch.requests())
+        // WAIT is answered too
+        let more = usize::from(matches!(self.pool.dialect, Dialect::RedisWait(_)));
+        self.batch.is_none_or(|batch| self.answered == batch.requests() + more)
     }
 
     /// Takes bytes as they came from the socket.
@@ -99,6 +114,7 @@ impl<'a> Decoder<'a> {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Data { value, length, seen } => self.feed_data(bytes, value, length, seen),
+                State::Body { left } => self.feed_body(bytes, left),
                 State::Line => self.feed_line(bytes)?,
             };
         }
@@ -137,6 +153,9 @@ impl<'a> Decoder<'a> {
         };
         match (self.pool.mix, self.pool.dialect) {
             (Mix::Get | Mix::MultiGet(_), _) => return self.on_get_line(line),
+            (Mix::Set, Dialect::Etcd) => return self.on_http_line(line),
+            (Mix::Set, Dialect::RedisWait(replicas)) if self.is_behind_sets() => self.on_waited(line, replicas),
+            (Mix::Set, Dialect::RedisWait(_)) if line == b"+OK" => self.finish(|_| ()),
             (Mix::Set, Dialect::Memcached) if line == b"STORED" => self.finish(|_| ()),
             (Mix::Set, Dialect::Redis) if line == b"+OK" => self.finish(|_| ()),
             (Mix::Incr, _) if !line.is_empty() && line.iter().all(u8::is_ascii_digit) => {
@@ -159,6 +178,44 @@ impl<'a> Decoder<'a> {
             self.finish(|tally| tally.errors += 1);
         }
         Ok(())
+    }
+
+    /// Whether all sets of the batch have their replies and `WAIT` has not.
+    fn is_behind_sets(&self) -> bool {
+        self.batch.is_some_and(|batch| self.answered == batch.requests())
+    }
+
+    /// How many replicas have the sets of the batch; the answer is not a request's.
+    fn on_waited(&mut self, line: &[u8], replicas: u32) {
+        let number = line.strip_prefix(b":").and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+        if number.is_none_or(|number| number < replicas) {
+            self.tally.errors += 1;
+        }
+        self.answered += 1;
+    }
+
+    /// A line of an HTTP answer's head.
+    fn on_http_line(&mut self, line: &[u8]) -> Result<(), Garbled> {
+        if let Some(status) = line.strip_prefix(b"HTTP/1.1 ") {
+            self.head = Head { fine: status.starts_with(b"200 "), length: None };
+        } else if let Some(length) = line.strip_prefix(b"Content-Length: ") {
+            self.head.length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok());
+        } else if line.is_empty() {
+            let left = self.head.length.filter(|length| *length > 0).ok_or(Garbled::NoLength)?;
+            self.state = State::Body { left };
+        }
+        Ok(())
+    }
+
+    fn feed_body<'b>(&mut self, bytes: &'b [u8], left: usize) -> &'b [u8] {
+        let (body, rest) = bytes.split_at(bytes.len().min(left));
+        self.state = State::Body { left: left - body.len() };
+        if body.len() == left {
+            self.state = State::Line;
+            let fine = self.head.fine;
+            self.finish(|tally| tally.errors += u64::from(!fine));
+        }
+        rest
     }
 
     /// `<key> <flags> <bytes>`

@@ -50,7 +50,14 @@ pub enum Dialect {
     Memcached,
     /// Only [`Mix::Set`] is spoken.
     Redis,
+    /// Redis with replicas: behind the sets of a batch, `WAIT` until this many replicas have them.
+    RedisWait(u32),
+    /// etcd's JSON over HTTP. Only [`Mix::Set`] is spoken, and one request at a time on a connection.
+    Etcd,
 }
+
+/// Milliseconds that `WAIT` may take before it says how many replicas have the sets.
+const WAIT_MS: &str = "10000";
 
 /// Requests that are sent together.
 #[derive(Clone, Copy)]
@@ -112,8 +119,8 @@ struct Builder {
 
 impl Builder {
     fn new(mix: Mix, dialect: Dialect, keys: KeySpace, pipeline: usize) -> Result<Self, Failure> {
-        if dialect == Dialect::Redis && mix != Mix::Set {
-            return Err(Failure::new("only sets are spoken to Redis"));
+        if dialect != Dialect::Memcached && mix != Mix::Set {
+            return Err(Failure::new("only sets are spoken to Redis and etcd"));
         }
         assert!(pipeline > 0);
         Ok(Self { mix, dialect, keys, pipeline, counters: false })
@@ -158,8 +165,17 @@ impl Builder {
                 (Mix::Get | Mix::MultiGet(_), _) => write_get(out, request),
                 (Mix::Incr, _) => write_incr(out, request[0]),
                 (Mix::Set, Dialect::Memcached) => write_set(out, request[0], self.value(request[0])),
-                (Mix::Set, Dialect::Redis) => write_redis_set(out, request[0], self.value(request[0])),
+                (Mix::Set, Dialect::Redis | Dialect::RedisWait(_)) => {
+                    write_redis_set(out, request[0], self.value(request[0]));
+                }
+                (Mix::Set, Dialect::Etcd) => write_etcd_put(out, request[0], self.value(request[0])),
             }
+        }
+        if let Dialect::RedisWait(replicas) = self.dialect {
+            let replicas = replicas.to_string();
+            let (digits, length) = (replicas.len(), WAIT_MS.len());
+            let wait = format!("*3\r\n$4\r\nWAIT\r\n${digits}\r\n{replicas}\r\n${length}\r\n{WAIT_MS}\r\n");
+            out.extend_from_slice(wait.as_bytes());
         }
     }
 
@@ -197,6 +213,29 @@ fn write_redis_set(out: &mut Vec<u8>, id: u32, value: &[u8]) {
     out.extend_from_slice(format!("\r\n${}\r\n", value.len()).as_bytes());
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+fn write_etcd_put(out: &mut Vec<u8>, id: u32, value: &[u8]) {
+    let mut key = Vec::new();
+    write_key(&mut key, id);
+    let body = format!("{{\"key\":\"{}\",\"value\":\"{}\"}}", base64(&key), base64(value));
+    let head = format!("POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nContent-Length: {}\r\n\r\n", body.len());
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body.as_bytes());
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits =
+            group.iter().enumerate().fold(0_u32, |bits, (place, byte)| bits | u32::from(*byte) << (16 - 8 * place));
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize % 64];
+            text.push(if place > group.len() { '=' } else { char::from(digit) });
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -256,6 +295,30 @@ mod tests {
         let value = String::from_utf8(keys.value(0).to_vec()).expect("ASCII");
         assert_eq!(text(&pool, 0), format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$2\r\n{value}\r\n"));
         assert!(Pool::random(Mix::Get, Dialect::Redis, keys, 1, 1).is_err());
+    }
+
+    #[test]
+    fn replicas_are_waited_for_once_per_batch() {
+        let keys = KeySpace::new(4, 2, 1);
+        let pool = Pool::random(Mix::Set, Dialect::RedisWait(2), keys, 3, 1).expect("builds");
+        let text = text(&pool, 0);
+        assert_eq!((text.matches("SET").count(), text.matches("WAIT").count()), (3, 1));
+        assert!(text.ends_with("*3\r\n$4\r\nWAIT\r\n$1\r\n2\r\n$5\r\n10000\r\n"));
+    }
+
+    #[test]
+    fn etcd_is_spoken_to_in_json() {
+        let keys = KeySpace::new(1, 2, 1);
+        let pool = Pool::random(Mix::Set, Dialect::Etcd, keys, 1, 1).expect("builds");
+        let text = text(&pool, 0);
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("POST /v3/kv/put HTTP/1.1\r\n"));
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
+        assert!(body.starts_with("{\"key\":\"a2V5OjAwMDAwMDAwMDAwMA==\",\"value\":\""), "{body}");
+        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(bytes), text);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A server under load: started here, pinned, measured from the outside, and gone when its value is dropped, also when
 //! this program is killed.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,7 @@ use rustix::process::Pid;
 use tempfile::TempDir;
 
 use crate::failure::{Failure, While};
+use crate::measure::Target;
 use crate::request::Dialect;
 
 /// A server that does not listen after this time has failed to start.
@@ -79,21 +80,43 @@ pub struct Server {
 impl Server {
     /// Starts the server on `cpu`, with its data under `data_parent`, and waits until it answers.
     pub fn start(recipe: &Recipe, cpu: usize, data_parent: &Path) -> Result<Self, Failure> {
+        let mut server = Self::spawn(recipe, free_port()?, &cpu.to_string(), data_parent)?;
+        server.wait_until_it_answers(&recipe.command)?;
+        Ok(server)
+    }
+
+    /// Starts the server at this port on these cores (`taskset`'s list), and does not wait for it.
+    pub fn spawn(recipe: &Recipe, port: u16, cpus: &str, data_parent: &Path) -> Result<Self, Failure> {
         let directory = if recipe.command.contains("{dir}") { Some(DataDirectory::make(data_parent)?) } else { None };
-        let port = free_port()?;
         let words = recipe.words(port, directory.as_ref().map(DataDirectory::path));
-        let child = tied_to_us(&cpu.to_string())
+        let child = tied_to_us(cpus)
             .args(&words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(if recipe.dialect == Dialect::Etcd { Stdio::null() } else { Stdio::inherit() })
             .spawn()
             .during(format_args!("starting {}", recipe.command))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (name, dialect, version) = (recipe.name.clone(), recipe.dialect, String::new());
-        let mut server = Self { name, dialect, address, version, child, _directory: directory };
-        server.wait_until_listening(&recipe.command)?;
-        server.version = server.ask_version()?;
-        Ok(server)
+        Ok(Self { name, dialect, address, version, child, _directory: directory })
+    }
+
+    /// Waits until it has said its version.
+    pub fn wait_until_it_answers(&mut self, command: &str) -> Result<(), Failure> {
+        self.wait_until_listening(command)?;
+        self.version = self.ask_version()?;
+        Ok(())
+    }
+
+    /// To be put under load.
+    pub fn target(&self) -> Target {
+        let (name, processes) = (self.name.clone(), vec![self.process()]);
+        Target { name, dialect: self.dialect, address: self.address, processes }
+    }
+
+    /// The id of its process.
+    pub fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     fn wait_until_listening(&mut self, command: &str) -> Result<(), Failure> {
@@ -113,29 +136,35 @@ impl Server {
     }
 
     fn ask_version(&self) -> Result<String, Failure> {
-        let mut stream = TcpStream::connect(self.address).during("asking for the version")?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).during("asking for the version")?;
-        let (question, prefix): (&[u8], _) = match self.dialect {
-            Dialect::Memcached => (b"version\r\nquit\r\n", "VERSION "),
-            Dialect::Redis => (b"INFO server\r\nQUIT\r\n", "redis_version:"),
+        let (question, prefix, end): (&[u8], _, _) = match self.dialect {
+            Dialect::Memcached => (b"version\r\nquit\r\n", "VERSION ", '\r'),
+            Dialect::Redis | Dialect::RedisWait(_) => (b"INFO server\r\nQUIT\r\n", "redis_version:", '\r'),
+            Dialect::Etcd => {
+                (b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n", "{\"etcdserver\":\"", '"')
+            }
         };
-        stream.write_all(question).during("asking for the version")?;
-        for line in BufReader::new(stream.take(1 << 16)).lines() {
-            if let Some(version) = line.during("asking for the version")?.strip_prefix(prefix) {
-                return Ok(version.trim().to_owned());
+        for line in self.ask(question)?.lines() {
+            if let Some(version) = line.strip_prefix(prefix) {
+                return Ok(version.split(end).next().unwrap_or_default().trim().to_owned());
             }
         }
         Err(Failure::new(format!("{} does not say its version", self.name)))
     }
 
-    /// CPU time of the whole process so far.
-    pub fn cpu_time(&self) -> Result<Duration, Failure> {
-        cpu_time(Pid::from_child(&self.child))
+    /// What the server answers to a question after which it closes the connection.
+    pub fn ask(&self, question: &[u8]) -> Result<String, Failure> {
+        let what = format!("asking {}", self.name);
+        let mut stream = TcpStream::connect(self.address).during(&what)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).during(&what)?;
+        stream.write_all(question).during(&what)?;
+        let mut answer = String::new();
+        stream.take(1 << 16).read_to_string(&mut answer).during(&what)?;
+        Ok(answer)
     }
 
     /// Memory of the process that is resident now.
     pub fn resident_bytes(&self) -> Result<u64, Failure> {
-        resident_bytes(Pid::from_child(&self.child))
+        resident_bytes(self.process())
     }
 }
 

@@ -137,3 +137,31 @@ fn what_cannot_be_understood_ends_the_load() {
     assert_eq!(count(&pool, batch, &[b'x'; LINE_BYTES_MAX + 1], 100), Err(Garbled::LongLine));
     assert_eq!(count(&pool, batch, b"VALUE key:000000000001 0 many\r\n", 64), Err(Garbled::BadValueLine));
 }
+
+#[test]
+fn replicas_that_lack_a_set_are_an_error() {
+    let pool = pool(Mix::Set, Dialect::RedisWait(2), 2);
+    for (last, errors) in [(":2\r\n", 0), (":3\r\n", 0), (":1\r\n", 1), ("-ERR\r\n", 1)] {
+        let lines = format!("+OK\r\n+OK\r\n{last}");
+        let expected = Tally { replies: 2, errors, ..Tally::default() };
+        for piece in 1..=lines.len() {
+            assert_eq!(count(&pool, pool.batches[0], lines.as_bytes(), piece), Ok((expected, true)), "{last}");
+        }
+    }
+    let sets_only = count(&pool, pool.batches[0], b"+OK\r\n+OK\r\n", 3);
+    assert_eq!(sets_only, Ok((Tally { replies: 2, ..Tally::default() }, false)), "WAIT is not answered");
+}
+
+#[test]
+fn http_answers_are_read_to_their_end() {
+    let pool = pool(Mix::Set, Dialect::Etcd, 1);
+    for (status, errors) in [("200 OK", 0), ("503 Service Unavailable", 1)] {
+        let answer = format!("HTTP/1.1 {status}\r\nDate: now\r\nContent-Length: 4\r\n\r\n{{\r\n}}");
+        let expected = Tally { replies: 1, errors, ..Tally::default() };
+        for piece in 1..=answer.len() {
+            assert_eq!(count(&pool, pool.batches[0], answer.as_bytes(), piece), Ok((expected, true)), "{status}");
+        }
+    }
+    let endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(count(&pool, pool.batches[0], endless, 8), Err(Garbled::NoLength));
+}
