@@ -228,7 +228,11 @@ impl Coordinator {
                 let answer = Answer { incarnation: header.source_incarnation, end, free, doubtful };
                 self.on_answer(now, from, answer);
             }
-            Body::Resigned if self.is_leader(&header) => self.on_leader_gone(now, effects),
+            Body::Resigned if self.is_leader(&header) => {
+                // it stops, or it registers again: until then it is nobody to be let in
+                self.servers.retain(|&node, known| node != from || known.incarnation > header.source_incarnation);
+                self.on_leader_gone(now, effects);
+            }
             _ => {}
         }
     }

@@ -366,7 +366,7 @@ impl RingThread {
 
     /// Does what the node has said, and what comes of that, until nothing does; then everything leaves together.
     fn step_cluster(&mut self) {
-        let Self { cluster, shard, effects, now, .. } = self;
+        let Self { cluster, shard, effects, now, mailboxes, .. } = self;
         let cluster = cluster.as_mut().expect("the caller looked");
         let mut again = cluster.advance(*now, shard, effects);
         while !effects.cluster.effects.is_empty() {
@@ -374,6 +374,7 @@ impl RingThread {
             shard.step_on(*now, std::iter::empty(), effects);
         }
         again |= cluster.flush(*now, shard, effects);
+        cluster.say_when_resigned(shard, mailboxes);
         effects.again |= again;
         self.sync_cluster();
     }

@@ -200,6 +200,8 @@ impl Surround {
     fn effect(&mut self, now: Time, effect: Effect, shard: &mut Shard) {
         match effect {
             Effect::Persist { record } => or_exit(self.disk.persist(record)),
+            // who stops does not ask to be let in again: as a member it would be waited for when it is gone
+            Effect::Send { message } if self.resigned && matches!(message.body, Body::Register { .. }) => {}
             Effect::Send { message } => self.socket.send(now, &message),
             Effect::Append { frame, cut } => or_exit(self.disk.append(&frame, cut)),
             Effect::Truncate { to, cut } => or_exit(self.disk.truncate(to, cut)),
@@ -334,6 +336,14 @@ impl Surround {
     fn resign(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects, mailboxes: &Mailboxes) {
         if !std::mem::replace(&mut self.resigned, true) {
             shard.cluster_input(now, Input::Resign, effects);
+        }
+        self.say_when_resigned(shard, mailboxes);
+    }
+
+    /// In every turn, not only at ticks: the clients of a server that stops wait for their connections' end.
+    pub fn say_when_resigned(&self, shard: &Shard, mailboxes: &Mailboxes) {
+        if !self.resigned || mailboxes.has_resigned() {
+            return;
         }
         let alone = |node: &Node| node.configuration().is_none_or(|one| one.members.len() < 2);
         if shard.node().is_some_and(|node| node.machine().role() != "leader" || alone(node)) {
