@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::reply::Reply;
 use super::request::Request;
 use super::roster::{Listed, Roster};
-use super::session::Server;
+use super::session::{Server, SessionError};
 
 /// A server that has not answered for so long is taken for unreachable.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -82,15 +82,26 @@ pub async fn survey(roster: Roster) -> Survey {
 pub async fn ask(name: String) -> Result<Said, String> {
     let server = Server { name, timeout: PATIENCE };
     let asked = async {
-        let mut session = server.open().await.map_err(|error| error.to_string())?;
+        let mut session = server.open().await.map_err(reason)?;
         let mut stats = async |arguments: &[&'static str]| {
             let words = arguments.iter().map(|word| Bytes::from_static(word.as_bytes())).collect();
             let request = Request::stats(words).expect("words of ours");
-            session.call(&request).await.map(|replies| lines(&replies)).map_err(|error| error.to_string())
+            session.call(&request).await.map(|replies| lines(&replies)).map_err(reason)
         };
         Ok(Said { cluster: stats(&["cluster"]).await?, general: stats(&[]).await? })
     };
     timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
+}
+
+/// In few words: what to do about it depends on who asked.
+fn reason(error: SessionError) -> String {
+    match error {
+        SessionError::Unreachable(_, error) => error.to_string(),
+        SessionError::Ended { .. } => "it ended the connection".to_owned(),
+        SessionError::Silent { .. } => "it does not answer".to_owned(),
+        SessionError::NotMemcached(..) => "it speaks another protocol".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 fn lines(replies: &[Reply]) -> BTreeMap<String, String> {
