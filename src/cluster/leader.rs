@@ -49,6 +49,8 @@ pub struct Leader {
     questions: BTreeMap<NodeId, (u64, Time)>,
     /// Members and learners whose disks are full, and since when (D4).
     full: BTreeMap<NodeId, Time>,
+    /// Since when its own is, and what was durable then.
+    own_full: Option<(Time, Position)>,
     intake: Intake,
     digest: Option<Digest>,
     snapshots: Snapshots,
@@ -81,6 +83,7 @@ impl Leader {
             coordinator_heard: now,
             questions: BTreeMap::new(),
             full: BTreeMap::new(),
+            own_full: None,
             intake: Intake::default(),
             digest: None,
             snapshots: Snapshots::default(),
@@ -119,7 +122,8 @@ impl Leader {
         self.serving = same.serving;
         self.echoes = same.echoes;
         self.left_out = same.left_out;
-        (self.full, self.digest, self.ticked) = (same.full, same.digest, same.ticked);
+        (self.full, self.own_full) = (same.full, same.own_full);
+        (self.digest, self.ticked) = (same.digest, same.ticked);
         self.snapshots = same.snapshots;
         for (node, mut progress) in same.peers {
             // whoever wanted to leave has left
@@ -295,6 +299,9 @@ impl Leader {
             self.peers.values_mut().for_each(|progress| progress.heard = now);
         }
         self.ticked = now;
+        if self.makes_way(now, server) {
+            return self.resign(server, effects);
+        }
         if self.may_beacon(now, server) {
             self.beacon_when_due(now, server, effects);
         }

@@ -29,6 +29,41 @@ fn a_leader_with_a_full_disk_refuses_writes_and_loses_none() {
 }
 
 #[test]
+fn a_leader_whose_disk_stays_full_makes_way_and_comes_back() {
+    let mut world = World::of(3, Rules::ALL);
+    world.hosts.get_mut(&1).expect("it runs").full = true;
+    world.write(1, "a=1").expect("it leads");
+    world.run(300);
+    assert_eq!(world.write(1, "a=2"), Err(WriteRefusal::DiskFull));
+    world.run(3000);
+    assert_eq!(world.members(), [2, 3]);
+    let leader = world.leader();
+    world.write(leader, "a=3").expect("two are enough");
+    world.run(3000);
+    assert_eq!(
+        (world.members(), world.leader()),
+        (vec![2, 3], leader),
+        "it is not let in again while it cannot follow"
+    );
+    assert_eq!(world.stored("a")[1..], ["3", "3"]);
+    world.hosts.get_mut(&1).expect("it runs").full = false;
+    world.run(1500);
+    assert_eq!(world.members(), [1, 2, 3]);
+    assert_eq!(world.stored("a"), ["3", "3", "3"]);
+}
+
+#[test]
+fn a_leader_with_a_full_disk_stays_where_it_is_needed() {
+    let mut world = World::of(3, Rules::ALL);
+    world.hosts.get_mut(&1).expect("it runs").full = true;
+    world.hosts.get_mut(&2).expect("it runs").full = true;
+    world.write(1, "a=1").expect("it leads");
+    world.run(5000);
+    assert_eq!(world.read(1, "a"), Some(""), "it reads what is committed");
+    assert!(world.members().contains(&1), "one alone takes no writes either");
+}
+
+#[test]
 fn a_follower_whose_disk_stays_full_is_left_out_and_comes_back() {
     let mut world = World::of(3, Rules::ALL);
     world.hosts.get_mut(&3).expect("it runs").full = true;
