@@ -187,7 +187,7 @@ fn end_at_each_operation(fsync: Fsync, snapshot: Option<&Log>) {
             logs: vec![Log::default()],
         };
         let whole = life(&mut storage, &mut told, snapshot).is_ok();
-        for power in 0..4 {
+        for power in 0..3 {
             println!("{fsync:?}, ended at operation {stop_after}, power failure {power}");
             let storage = Faulty(std::rc::Rc::new(storage.0.borrow().clone().into()));
             if power > 0 && !whole {
