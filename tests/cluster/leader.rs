@@ -12,7 +12,7 @@ pub const LONGER_THAN_TIMEOUTS: Duration = Duration::from_millis(3000);
 /// Kills in a row: `RINGSTORE_CLUSTER_ROUNDS`.
 fn rounds() -> usize {
     std::env::var("RINGSTORE_CLUSTER_ROUNDS")
-        .map_or(8, |text| text.parse().expect("RINGSTORE_CLUSTER_ROUNDS is a number"))
+        .map_or(30, |text| text.parse().expect("RINGSTORE_CLUSTER_ROUNDS is a number"))
 }
 
 #[test]
