@@ -9,16 +9,16 @@ use crate::config;
 
 #[derive(Debug)]
 struct Part {
+    /// As long as the message: memory that nothing was written to costs nothing yet.
     bytes: Vec<u8>,
     there: Ranges,
-    total: u32,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Assembly {
     parts: BTreeMap<u64, Part>,
-    /// Bytes held in parts.
+    /// Bytes of the messages in parts.
     bytes: usize,
     /// All messages up to here are done or given up.
     done_upto: u64,
@@ -37,16 +37,14 @@ impl Assembly {
             self.finish(message);
             return Ok(Some(bytes.to_vec()));
         }
-        let part =
-            self.parts.entry(message).or_insert_with(|| Part { bytes: Vec::new(), there: Ranges::default(), total });
-        if part.total != total {
+        let part = self.parts.entry(message).or_insert_with(|| {
+            self.bytes += total as usize;
+            Part { bytes: vec![0; total as usize], there: Ranges::default() }
+        });
+        if part.bytes.len() != total as usize {
             return Err(super::chunk::Malformed);
         }
         let (start, end) = (offset as usize, offset as usize + bytes.len());
-        if part.bytes.len() < end {
-            self.bytes += end - part.bytes.len();
-            part.bytes.resize(end, 0);
-        }
         part.bytes[start..end].copy_from_slice(bytes);
         part.there.insert(start as u64..end as u64);
         if part.there.is_all_below(u64::from(total)) {
