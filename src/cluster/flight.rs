@@ -229,11 +229,13 @@ impl Flight {
     fn arrived(&mut self, at: usize, newest: u64, seen: &mut Seen) {
         let sent = self.sent[at];
         self.sent[at].state = State::Arrived;
-        if sent.number == newest && newest >= self.newest.0 {
+        // how long pieces took says how long they waited for each other
+        if sent.number == newest && newest >= self.newest.0 && !sent.pieces {
             self.newest.1 = sent.at;
         }
         match sent.state {
             State::Arrived => return,
+            State::UnderWay if sent.pieces => {}
             State::UnderWay => {
                 seen.acked += sent.weight();
                 seen.acked_sent = seen.acked_sent.max(sent.at);
@@ -292,6 +294,9 @@ impl Flight {
             if sent.state == State::UnderWay && overtaken && !sent.held {
                 sent.state = State::Lost;
                 self.lost += 1;
+                if sent.pieces {
+                    continue;
+                }
                 seen.lost += sent.weight();
                 seen.lost_sent = seen.lost_sent.max(sent.at);
                 if sent.at > delivered {
