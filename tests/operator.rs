@@ -118,7 +118,6 @@ fn a_lost_record_is_made_again_when_the_operator_confirms_it() {
     let _second = cluster.server("second");
     let servers = cluster.until_members(2);
     assert_eq!(cluster.client(&["set", "k", "v"]).0, 0);
-    let epoch = cluster.status().number("epoch").expect("an epoch");
     let all = servers.join(",");
     let record = cluster.record();
     let recover = |lb: &str, more: &[&str]| {
@@ -135,13 +134,15 @@ fn a_lost_record_is_made_again_when_the_operator_confirms_it() {
     let (status, said) = recover(&cluster.lb, &["--recover", &format!("{all},127.0.0.1:1")]);
     assert!(status == 69 && said.contains("127.0.0.1:1"), "{said}");
     let (status, said) = recover(&cluster.lb, &["--recover", &all]);
-    assert!(status == 77 && said.contains(&format!("epoch {}", epoch + 1)) && said.contains("--confirmed"), "{said}");
+    assert!(status == 77 && said.contains("--confirmed"), "{said}");
+    let epoch = said.split_once(", epoch ").and_then(|(_, rest)| rest.split(',').next()?.parse::<u64>().ok());
+    assert!(epoch.is_some_and(|epoch| epoch > 2), "later than that of two members: {said}");
     assert_eq!(cluster.client(&["get", "k", "--timeout", "1"]).0, 69, "nothing runs yet");
 
     let more = ["--recover", &all, "--confirmed"];
     (cluster.balancer, _) = balancer(cluster.directory.path(), &cluster.lb, &more);
     cluster.until_members(2);
-    assert_eq!(cluster.status().number("epoch"), Some(epoch + 1));
+    assert!(cluster.status().number("epoch") >= epoch, "it goes on from there");
     assert_eq!(cluster.client(&["set", "k", "w"]), (0, "STORED\n".to_owned()));
     let (status, text) = run(STORE, &["verify", "--lb", &cluster.lb]);
     assert!(status == 0 && text.starts_with("equal: 2 servers"), "{text}");

@@ -187,7 +187,7 @@ mod tests {
         assert_eq!((stats.role, stats.configuration.is_none()), ("starting", true));
         shared.set_cluster(stats.clone());
         let text = told(&shared, Time(START.0 + 1_500_000));
-        assert!(text.contains("STAT leader none\r\nSTAT members none\r\n"), "{text}");
+        assert!(text.contains("STAT members none\r\nSTAT contacts none\r\n"), "{text}");
 
         (stats.role, stats.serving) = ("leader", true);
         let member = |node: u64| Member { node: NodeId(node), contact: format!("127.0.0.1:{node} 127.0.0.1:2") };
