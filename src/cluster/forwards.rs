@@ -1,7 +1,7 @@
 //! A follower's side of its clients' writes (C1): numbered, sent to the leader in order, decided when this server's own log
 //! says so. A write that is not in the log when a new leader's no-op is committed never will be: it is sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::configuration::{Epoch, Incarnation, LogIndex, Mark, NodeId, Position};
 use super::effect::{Effect, Outcome};
@@ -29,6 +29,12 @@ pub struct Forwards {
     pending: BTreeMap<u64, Pending>,
     /// The epoch of the newest sending and the newest number sent in it.
     chain: (Epoch, u64),
+    /// Those that were found, in the order of the log, and where the frame ends that holds each.
+    found: VecDeque<(Position, u64)>,
+    /// Before this instant nothing that was sent in this epoch is late: it need not be looked for.
+    late_from: Time,
+    /// Something up to the newest number sent may have to be sent in this epoch.
+    behind: bool,
 }
 
 impl Forwards {
@@ -58,32 +64,38 @@ impl Forwards {
         let mut entries = view.entries();
         while let Some(Ok((index, _))) = entries.next() {
             let own = entries.origin().filter(|origin| origin.node == me && origin.incarnation == incarnation);
-            if let Some(pending) = own.and_then(|origin| self.pending.get_mut(&origin.number)) {
+            let Some(number) = own.map(|origin| origin.number) else { continue };
+            if let Some(pending) = self.pending.get_mut(&number) {
                 pending.found = Some((index, frame.end()));
+                self.found.push_back((frame.end(), number));
             }
         }
     }
 
     /// The log was cut.
     pub fn on_truncated(&mut self, to: Position) {
-        for pending in self.pending.values_mut() {
-            pending.found = pending.found.filter(|(_, end)| *end <= to);
+        while let Some((_, number)) = self.found.pop_back_if(|(end, _)| *end > to) {
+            if let Some(pending) = self.pending.get_mut(&number) {
+                pending.found = None;
+                (self.behind, self.late_from) = (true, Time(0));
+            }
         }
     }
 
     /// The log is committed up to `commit`.
     pub fn on_committed(&mut self, commit: Mark, effects: &mut Vec<Effect>) {
-        self.pending.retain(|&number, pending| match pending.found {
-            Some((index, end)) if end <= commit.position => {
+        while let Some((end, number)) = self.found.pop_front_if(|(end, _)| *end <= commit.position) {
+            let found = self.pending.get(&number).and_then(|pending| pending.found);
+            if let Some((index, _)) = found.filter(|&(_, newest)| newest == end) {
+                self.pending.remove(&number);
                 effects.push(Effect::ForwardDone { number, outcome: Outcome::Committed { index } });
-                false
             }
-            _ => true,
-        });
+        }
     }
 
     /// The log is dropped for a snapshot: what was sent may be in that, and nothing here will ever say so (C2).
     pub fn on_dropped(&mut self, effects: &mut Vec<Effect>) {
+        self.found.clear();
         let unknown = std::mem::take(&mut self.pending).into_keys();
         effects.extend(unknown.map(|number| Effect::ForwardDone { number, outcome: Outcome::Unknown }));
     }
@@ -116,12 +128,14 @@ impl Forwards {
         }
         if self.chain.0 != epoch {
             self.chain = (epoch, 0);
+            self.behind = true;
         }
-        let late = self.pending.values().any(|pending| {
-            pending.found.is_none() && pending.sent.is_some_and(|(of, _, at)| of == epoch && now.since(at) >= resend)
-        });
+        let late = now >= self.late_from && self.is_late(now, epoch, resend);
         let undecided = *self.pending.first_key_value().expect("not empty").0;
-        for (&number, pending) in &mut self.pending {
+        // thousands may be under way: those that were sent are looked at only when there is something to do for them
+        let all = std::mem::take(&mut self.behind) || late;
+        let first = if all { 0 } else { self.chain.1 + 1 };
+        for (&number, pending) in self.pending.range_mut(first..) {
             let sent = pending.sent.filter(|&(of, ..)| of == epoch);
             if pending.found.is_some() && rules.hold(Rule::C1) {
                 continue;
@@ -136,6 +150,14 @@ impl Forwards {
         }
     }
 
+    /// Whether for one that was sent in this epoch nothing came back for long.
+    fn is_late(&mut self, now: Time, epoch: Epoch, resend: Duration) -> bool {
+        let unfound = self.pending.values().filter(|pending| pending.found.is_none());
+        let sent = unfound.filter_map(|pending| pending.sent.filter(|&(of, ..)| of == epoch).map(|(.., at)| at));
+        self.late_from = sent.min().unwrap_or(now).after(resend);
+        now >= self.late_from
+    }
+
     /// This server leads now and its no-op is committed: what is not in the log is for its own write path.
     pub fn take_over(&mut self, epoch: Epoch, now: Time, mut evaluate: impl FnMut(u64, Vec<u8>)) {
         for (&number, pending) in &mut self.pending {
@@ -144,5 +166,65 @@ impl Forwards {
                 evaluate(number, pending.request.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(2);
+    const RESEND: Duration = Duration::from_millis(60);
+
+    fn at(milliseconds: u64) -> Time {
+        Time(milliseconds * 1_000_000)
+    }
+
+    /// The numbers of those that are sent at this instant.
+    fn sent(forwards: &mut Forwards, now: Time, epoch: Epoch) -> Vec<(u64, u64)> {
+        let commit = Mark { epoch, index: LogIndex(1), position: Position(1) };
+        let mut sent = Vec::new();
+        forwards.due(now, epoch, commit, RESEND, Rules::ALL, |forward| sent.push((forward.number, forward.previous)));
+        sent
+    }
+
+    #[test]
+    fn each_is_sent_once_and_all_again_when_one_is_late() {
+        let (mut forwards, mut effects) = (Forwards::default(), Vec::new());
+        for _ in 0..2 {
+            forwards.push(vec![1], &mut effects);
+        }
+        assert_eq!(sent(&mut forwards, at(100), EPOCH), [(1, 0), (2, 1)]);
+        assert_eq!(sent(&mut forwards, at(110), EPOCH), []);
+        forwards.push(vec![1], &mut effects);
+        assert_eq!(sent(&mut forwards, at(150), EPOCH), [(3, 2)]);
+        assert_eq!(sent(&mut forwards, at(159), EPOCH), []);
+        assert_eq!(sent(&mut forwards, at(160), EPOCH), [(1, 0), (2, 1), (3, 2)], "the first is late");
+        assert_eq!(sent(&mut forwards, at(219), EPOCH), []);
+        assert_eq!(sent(&mut forwards, at(220), EPOCH), [(1, 0), (2, 1), (3, 2)]);
+        assert_eq!(sent(&mut forwards, at(221), Epoch(3)), [(1, 0), (2, 1), (3, 2)], "another leader knows of none");
+        assert_eq!(sent(&mut forwards, at(222), Epoch(3)), []);
+    }
+
+    #[test]
+    fn what_was_cut_from_the_log_is_sent_again() {
+        let (mut forwards, mut effects) = (Forwards::default(), Vec::new());
+        for _ in 0..2 {
+            forwards.push(vec![1], &mut effects);
+        }
+        assert_eq!(sent(&mut forwards, at(100), EPOCH), [(1, 0), (2, 1)]);
+        for (number, end) in [(1, 10), (2, 20)] {
+            forwards.pending.get_mut(&number).expect("it waits").found = Some((LogIndex(number), Position(end)));
+            forwards.found.push_back((Position(end), number));
+        }
+        forwards.on_truncated(Position(10));
+        assert_eq!(sent(&mut forwards, at(159), EPOCH), []);
+        assert_eq!(sent(&mut forwards, at(161), EPOCH), [(2, 1)], "the other is in the log");
+        effects.clear();
+        forwards.on_committed(Mark { epoch: EPOCH, index: LogIndex(2), position: Position(20) }, &mut effects);
+        assert!(
+            matches!(&effects[..], [Effect::ForwardDone { number: 1, outcome: Outcome::Committed { index: LogIndex(1) } }]),
+            "{effects:?}"
+        );
     }
 }
