@@ -80,11 +80,15 @@ impl Cluster {
                 return Ok(leader);
             }
             if began.elapsed() > WHOLE_TIMEOUT {
-                let said = self.servers.iter().map(Machine::said).collect::<String>();
-                return Err(Failure::new(format!("not all servers are members: {standings:?}\n{said}")));
+                return Err(Failure::new(format!("not all servers are members: {standings:?}\n{}", self.said())));
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// The end of what each process said.
+    pub fn said(&self) -> String {
+        self.servers.iter().chain([&self.balancer]).map(Machine::said).collect()
     }
 
     /// Ends every server in order, without a hand-over that could take long, before the directory goes.

@@ -142,7 +142,7 @@ impl Case {
             cluster.servers[leader].wait()?;
         }
         if !back {
-            let said = cluster.servers.iter().map(|server| server.said()).collect::<String>();
+            let said = cluster.said();
             return Err(Failure::new(format!("{}: no set succeeds after {PATIENCE:?}\n{said}", self.name())));
         }
         if self != Self::StopLeader {

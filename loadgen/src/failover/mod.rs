@@ -56,8 +56,8 @@ pub fn run(args: &FailoverArgs) -> Result<(), Failure> {
     let options = format!("-m {megabytes} --fsync {} {}", args.fsync, args.options);
     let shape = Shape { store: &store, servers: SERVERS, options: &options, data_parent: &args.data_parent };
     let mut cluster = Cluster::start(&shape)?;
+    fill::until_resident(&cluster, args.resident)?;
     let leader = cluster.until_whole()?;
-    fill::until_resident(&cluster.servers[leader], args.resident)?;
     let (machine, resident) = (Machine::describe(), cluster.servers[leader].resident_bytes()?);
     let commands = [&cluster.balancer, &cluster.servers[leader]].map(|machine| machine.command.clone());
     let all = Case::all();
