@@ -20,6 +20,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a server may take to answer what it is asked about itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// So often a directory is removed in which something appears again.
+const REMOVALS_MAX: u32 = 100;
+
 /// Data directories to remove when a signal ends this program.
 static DATA_DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -27,7 +30,11 @@ static DATA_DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 pub fn clean_up_on_signals() -> Result<(), Failure> {
     let clean = || {
         for directory in DATA_DIRS.lock().iter().flat_map(|directories| directories.iter()) {
-            let _ = std::fs::remove_dir_all(directory); // we are leaving anyway
+            // servers still run and may make a file meanwhile; in the end we are leaving anyway
+            let _ = (0..REMOVALS_MAX).try_for_each(|_| match std::fs::remove_dir_all(directory) {
+                Err(_) if directory.exists() => Ok(()),
+                _ => Err(()),
+            });
         }
         std::process::exit(130);
     };

@@ -20,7 +20,7 @@ const LISTENERS: usize = 8;
 /// length of a promise (765 ms) ago waits one out when it begins to lead, for somebody may have been left out just then.
 const BEFORE: Duration = Duration::from_millis(1000);
 /// Time in which gaps are looked for: longer than every time-out between servers.
-const AFTER: Duration = Duration::from_millis(1200);
+const AFTER: Duration = Duration::from_millis(700);
 /// What has not come after this time does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
