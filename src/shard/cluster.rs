@@ -96,6 +96,15 @@ pub const fn thread_of(ticket: u64) -> usize {
 /// A connection, and which of the slot's.
 type Waiter = (ConnId, u32);
 
+/// A connection that was answered in a batch, the first time.
+struct Answered {
+    conn: ConnId,
+    /// The operation's place in the batch.
+    at: usize,
+    /// Bytes of output that were there before.
+    output: usize,
+}
+
 /// A thread's reads, as the cluster lets it read.
 pub(super) struct Reads {
     gate: Arc<Gate>,
@@ -104,7 +113,7 @@ pub(super) struct Reads {
     /// This batch's.
     deadline: Time,
     /// Connections with answers from this batch.
-    answered: Vec<ConnId>,
+    answered: Vec<Answered>,
     /// They wait for a key to be unlocked.
     locked: Vec<ConnId>,
     /// They wait for the answer that is under way.
@@ -266,7 +275,7 @@ impl Shard {
     }
 
     /// Whether one key of a get may be looked up now; it is blocked or refused here if not.
-    pub(super) fn may_look_up(&mut self, now: Time, op: &Op<'_>) -> bool {
+    pub(super) fn may_look_up(&mut self, now: Time, at: usize, op: &Op<'_>) -> bool {
         let reads = self.reads.as_mut().expect("the caller looked");
         let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");
         let last = matches!(op.ask, Ask::Lookup { last: true, .. });
@@ -289,23 +298,36 @@ impl Shard {
             self.block(Blocked::Lock, op);
             return false;
         }
-        if !reads.gate.is_strict() && reads.answered.last() != Some(&op.conn) {
-            reads.answered.push(op.conn);
+        if !reads.gate.is_strict() && reads.answered.last().is_none_or(|last| last.conn != op.conn) {
+            reads.answered.push(Answered { conn: op.conn, at, output: conn.out.len() });
         }
         true
     }
 
     /// R24: the clock comes last. A thread that was stopped for so long that the right to read ended in between has answers
-    /// that may be old: their clients get none, and learn that by the end of their connections.
-    pub(super) fn end_reads(&mut self) {
+    /// that may be old: they are taken back, and their reads wait for a lease.
+    pub(super) fn end_reads(&mut self, batch: &[Op<'_>]) {
         let Some(reads) = self.reads.as_mut().filter(|reads| !reads.answered.is_empty()) else { return };
         let late = (reads.clock)() >= reads.deadline;
         let mut answered = std::mem::take(&mut reads.answered);
-        if late {
-            answered.iter().for_each(|&id| self.break_off(id));
+        // the first answer of a connection comes last here, and decides
+        for answer in answered.drain(..).rev().filter(|_| late) {
+            self.take_back(&answer, batch);
         }
-        answered.clear();
         self.reads.as_mut().expect("it is there").answered = answered;
+    }
+
+    /// A connection that did anything else since learns by its end that it got no answer: that cannot be taken back.
+    fn take_back(&mut self, answer: &Answered, batch: &[Op<'_>]) {
+        let &Answered { conn: id, at, output } = answer;
+        let only_reads = batch[at..].iter().filter(|op| op.conn == id).all(|op| matches!(op.ask, Ask::Lookup { .. }));
+        let Some(conn) = self.conns[id.0 as usize].as_mut() else { return };
+        if !only_reads || conn.closing {
+            return self.break_off(id);
+        }
+        conn.out.truncate(output);
+        (conn.blocked, conn.refused) = (Blocked::No, false);
+        self.block(Blocked::Lease, &batch[at]);
     }
 
     pub(super) fn wait_for_lock(&mut self, id: ConnId, hash: KeyHash) {

@@ -23,15 +23,16 @@ impl Shard {
                 }
             }
         }
-        for op in batch.drain(..) {
-            self.execute_one(now, &op);
+        for (at, op) in batch.iter().enumerate() {
+            self.execute_one(now, at, op);
         }
         // every value was copied into its reply: nothing of the store is looked at from here
         self.reader.quiesce();
-        self.end_reads();
+        self.end_reads(batch);
+        batch.clear();
     }
 
-    fn execute_one(&mut self, now: Time, op: &Op<'_>) {
+    fn execute_one(&mut self, now: Time, at: usize, op: &Op<'_>) {
         let full = matches!(op.ask, Ask::Write { .. }) && self.writes_are_full(now);
         let Some(conn) = self.conns[op.conn.0 as usize].as_mut() else { return };
         conn.batched = false;
@@ -55,7 +56,7 @@ impl Shard {
             return self.block(wait, op);
         }
         match op.ask {
-            Ask::Lookup { key, with_cas, last } => self.lookup(now, op, key, with_cas, last),
+            Ask::Lookup { key, with_cas, last } => self.lookup(now, at, op, key, with_cas, last),
             Ask::Write { ref write, noreply } => self.write(now, op.conn, write, noreply),
             Ask::Admin(ref command) => self.admin(now, op.conn, command),
             Ask::Refuse { reply, swallow } => self.refuse(op.conn, reply, swallow),
@@ -79,8 +80,8 @@ impl Shard {
     }
 
     #[inline]
-    fn lookup(&mut self, now: Time, op: &Op<'_>, key: &[u8], with_cas: bool, last: bool) {
-        if self.reads.is_some() && !self.may_look_up(now, op) {
+    fn lookup(&mut self, now: Time, at: usize, op: &Op<'_>, key: &[u8], with_cas: bool, last: bool) {
+        if self.reads.is_some() && !self.may_look_up(now, at, op) {
             return;
         }
         let conn = self.conns[op.conn.0 as usize].as_mut().expect("the caller looked");

@@ -200,7 +200,7 @@ fn too_few_servers_take_no_write_and_answer_reads() {
 }
 
 #[test]
-fn a_thread_that_was_stopped_behind_its_values_sends_none() {
+fn a_thread_that_was_stopped_behind_its_values_takes_them_back() {
     let mut world = World::asks(LEASE, "set k 0 0 1\r\nv\r\n");
     assert_eq!(world.settle(1), "STORED\r\n");
     let gate = Arc::new(Gate::new(1, false));
@@ -212,9 +212,19 @@ fn a_thread_that_was_stopped_behind_its_values_sends_none() {
     gate.publish(Some(world.now.after(Duration(5))), world.now, true);
     // the clock that comes last is behind the deadline
     set_clock(world.now.after(Duration(5)));
-    world.give(b"get k\r\n");
-    assert!(world.clients[0].closed, "its client learns that it got no answer");
-    assert_eq!(world.clients[0].output.len(), "STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n".len());
+    world.give(b"get k\r\nget l k\r\n");
+    let before = "STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n";
+    assert_eq!(String::from_utf8_lossy(&world.clients[0].output), before, "what may be old is not told");
+    // the machine was asked and has a lease
+    let now = world.now.after(Duration(5));
+    gate.publish(Some(now.after(Duration(5))), now, true);
+    let after = "VALUE k 0 1\r\nv\r\nEND\r\nVALUE k 0 1\r\nv\r\nEND\r\n";
+    assert_eq!(world.turn_at(now, vec![]), format!("{before}{after}"));
+    gate.publish(Some(now.after(Duration(5))), now, true);
+    set_clock(now.after(Duration(5)));
+    world.give(b"get k\r\nset k 0 0 1\r\nw\r\n");
+    assert!(world.clients[0].closed, "what was done besides cannot be taken back");
+    assert_eq!(world.clients[0].output.len(), before.len() + after.len());
 }
 
 #[test]
