@@ -223,7 +223,10 @@ mod tests {
         effects.clear();
         forwards.on_committed(Mark { epoch: EPOCH, index: LogIndex(2), position: Position(20) }, &mut effects);
         assert!(
-            matches!(&effects[..], [Effect::ForwardDone { number: 1, outcome: Outcome::Committed { index: LogIndex(1) } }]),
+            matches!(
+                &effects[..],
+                [Effect::ForwardDone { number: 1, outcome: Outcome::Committed { index: LogIndex(1) } }]
+            ),
             "{effects:?}"
         );
     }
