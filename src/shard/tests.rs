@@ -170,7 +170,7 @@ impl World {
             }
         }
         inputs.extend(self.answers[id].drain(..).map(|answer| Input::Answered { answer }));
-        inputs.extend(self.mail[id].drain(..));
+        inputs.extend(std::mem::take(&mut self.mail[id]));
         if id == 0 {
             inputs.extend(self.forwards.drain(..).map(|write| Input::Forwarded { write }));
             if self.rng.random_bool(0.5) {

@@ -83,7 +83,7 @@ impl World {
 
     fn finish_turn(&mut self, effects: &mut Effects) {
         loop {
-            self.to_disk(effects);
+            self.tell_disk(effects);
             self.shards[0].step_on(self.now, [].into_iter(), effects);
             if effects.cluster.effects.is_empty() {
                 return;
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// The disk is told; it answers later.
-    pub(super) fn to_disk(&mut self, effects: &mut Effects) {
+    pub(super) fn tell_disk(&mut self, effects: &mut Effects) {
         for effect in effects.cluster.effects.drain(..) {
             match effect {
                 Effect::Persist { record } => {
@@ -109,7 +109,7 @@ impl World {
     pub(super) fn carry_out_for_cluster(&mut self, cluster: ClusterEffects) {
         assert!(cluster.fault.is_none() && cluster.unknown.is_empty(), "one server forgets nothing");
         let mut effects = Effects { cluster, ..Effects::default() };
-        self.to_disk(&mut effects);
+        self.tell_disk(&mut effects);
         self.mail[0].extend(effects.cluster.asks.into_iter().map(|ticket| Input::ReadsAsked { ticket }));
         for (ticket, allowed) in effects.cluster.answers {
             self.mail[thread_of(ticket)].push(Input::ReadsAnswered { allowed });
