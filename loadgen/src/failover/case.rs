@@ -211,8 +211,8 @@ fn survivors(cluster: &Cluster, lost: usize) -> Vec<usize> {
     (0..cluster.servers.len()).filter(|&server| server != lost).collect()
 }
 
-/// The longest time without an acknowledged set of any of these clients; one that got no further counts as far as it was
-/// waited for.
+/// The longest time without an acknowledged set of any of these clients; one that got no further counts with the longest time
+/// that anything is waited for.
 fn longest_gap(clients: &Clients, since: Instant, of: impl Fn(&Client) -> bool) -> Duration {
     let setting = clients.all.iter().filter(|client| matches!(client.habit, Habit::Set { .. }) && of(client));
     setting.map(|client| client.longest_gap(since).unwrap_or(PATIENCE)).max().unwrap_or_default()
