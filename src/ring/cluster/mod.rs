@@ -221,10 +221,8 @@ impl Surround {
                 self.snapshots.take();
             }
             Effect::RefuseSnapshot => self.snapshots.refuse(),
-            Effect::Watch { member } => {
-                set_address(&mut self.socket, &member);
-                self.watch(shard);
-            }
+            // lifelines to all of them were ordered when their configuration was adopted
+            Effect::Watch { member } => set_address(&mut self.socket, &member),
             Effect::Report(report) => self.report(&report, shard),
             Effect::BecameLeader { epoch, .. } => tracing::info!("leads in epoch {}", epoch.0),
             Effect::SteppedDown => tracing::info!("leads no more"),

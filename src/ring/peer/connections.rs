@@ -92,15 +92,6 @@ impl Connections {
         self.order(|orders| orders.hello = Some(hello));
     }
 
-    /// Keeps a lifeline to this server open until `set_watched` leaves it out; again and again, when it ends.
-    pub fn watch(&self, member: &Member) {
-        if let Ok(contact) = member.contact.parse::<Contact>() {
-            self.order(|orders| {
-                orders.watched.insert(member.node, contact.servers);
-            });
-        }
-    }
-
     /// Keeps lifelines to these servers and no others; to itself it needs none and opens none.
     pub fn set_watched(&self, members: &[Member]) {
         let contact = |member: &Member| Some((member.node, member.contact.parse::<Contact>().ok()?.servers));

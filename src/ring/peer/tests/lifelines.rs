@@ -102,7 +102,7 @@ fn only_an_orderly_end_behind_a_hello_is_a_proof() {
     let listener = TcpListener::bind((LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("bound");
     let lost = |incarnation| PeerEvent::LifelineLost { node: NodeId(7), incarnation: Incarnation(incarnation) };
-    watcher.watch(&member(7, address));
+    watcher.set_watched(&[member(7, address)]);
 
     // each end is followed by another attempt, and what is wrong is told once
     let accept = || listener.accept().expect("it comes").0;
