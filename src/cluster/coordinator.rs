@@ -96,7 +96,11 @@ pub struct Coordinator {
     timing: Timing,
     rules: Rules,
     servers: BTreeMap<NodeId, Known>,
+    /// Since when the leader may have been silent: the newest heartbeat that it answered was sent then, or it could be asked
+    /// no earlier.
     leader_heard: Time,
+    /// When the newest heartbeat was sent that this leader answered; nothing until it has.
+    leader_answered: Option<Time>,
     /// The leader's incarnation is dead, or leads no more by its own word (R25).
     leader_gone: bool,
     /// Incarnations that are proven dead.
@@ -120,6 +124,7 @@ impl Coordinator {
             rules,
             servers: BTreeMap::new(),
             leader_heard: now,
+            leader_answered: None,
             leader_gone: false,
             dead: BTreeMap::new(),
             election: None,
@@ -215,14 +220,8 @@ impl Coordinator {
             _ if header.epoch != self.epoch() && (self.rules.hold(Rule::R2) || header.epoch.0 == 0) => {
                 self.announce(from, effects);
             }
-            Body::ChangeAsked { members } => self.on_change_asked(&header, members, effects),
-            Body::HeartbeatAck { .. } if self.is_leader(&header) => {
-                self.leader_heard = now;
-                // R5: it lives, so it is not deposed; those who promise nothing more are freed by its next change
-                if !self.leader_gone {
-                    self.election = None;
-                }
-            }
+            Body::ChangeAsked { members } => self.on_change_asked(now, &header, members, effects),
+            Body::HeartbeatAck { echo, .. } if self.is_leader(&header) => self.on_heartbeat_ack(now, echo),
             Body::CandidateAnswer { end, promise_left, doubtful } => {
                 let free = promise_left.0 == 0;
                 let answer = Answer { incarnation: header.source_incarnation, end, free, doubtful };
@@ -235,6 +234,29 @@ impl Coordinator {
             }
             _ => {}
         }
+    }
+
+    /// The leader heard the heartbeat that was sent at `echo`. An answer counts from there: it may have been long on its way.
+    fn on_heartbeat_ack(&mut self, now: Time, echo: Time) {
+        if echo > now {
+            return; // the coordinator that asked ran before this one, by another clock
+        }
+        self.leader_answered = self.leader_answered.max(Some(echo));
+        self.leader_heard = self.leader_heard.max(echo);
+        // R5: it lives, so it is not deposed; those who promise nothing more are freed by its next change
+        if !self.leader_gone && !self.leader_is_silent(now) {
+            self.election = None;
+        }
+    }
+
+    fn leader_is_silent(&self, now: Time) -> bool {
+        now.since(self.leader_heard) >= self.timing.leader_silence
+    }
+
+    /// Whether the leader hears this coordinator. One that hears nobody finds all others silent, and the change that it asks for
+    /// would leave it alone in a configuration that it never learns of.
+    fn leader_hears(&self, now: Time) -> bool {
+        self.leader_answered.is_some_and(|answered| now.since(answered) < self.timing.leader_silence)
     }
 
     /// Whether the sender holds no data or this cluster's. A log that was written before its server was in any cluster founds one, and
@@ -321,6 +343,10 @@ impl Coordinator {
         let Some(configuration) = self.persisting.take_if(|persisting| persisting.epoch == epoch) else { return };
         let before = self.record.replace(configuration);
         (self.leader_heard, self.leader_gone, self.election) = (now, false, None);
+        let leads = |record: &Configuration| (record.leader, record.leader_incarnation);
+        if before.as_ref().map(leads) != self.record.as_ref().map(leads) {
+            self.leader_answered = None;
+        }
         let record = self.record.as_ref().expect("it was just set");
         // what happened to its leader meanwhile is still true
         let restarted =
@@ -344,7 +370,13 @@ impl Coordinator {
     }
 
     /// R2: compare and swap, by the leader of the current configuration, which is one of its members.
-    fn on_change_asked(&mut self, header: &Header, members: Vec<Member>, effects: &mut Vec<CoordinatorEffect>) {
+    fn on_change_asked(
+        &mut self,
+        now: Time,
+        header: &Header,
+        members: Vec<Member>,
+        effects: &mut Vec<CoordinatorEffect>,
+    ) {
         let Some(record) = &self.record else { return };
         if self.persisting.is_some() || self.leader_gone {
             return;
@@ -353,8 +385,8 @@ impl Coordinator {
         next.epoch.0 += 1;
         next.members = members;
         if self.rules.hold(Rule::R2) {
-            if !self.is_leader(header) {
-                return;
+            if !self.is_leader(header) || !self.leader_hears(now) {
+                return; // it asks again
             }
         } else {
             // R2: whoever asks gets what it asks for
@@ -406,7 +438,7 @@ impl Coordinator {
             let registered = self.learners();
             self.send(leader, Body::Heartbeat { sent: now, registered }, effects);
         }
-        if self.leader_gone || now.since(self.leader_heard) >= self.timing.leader_silence {
+        if self.leader_gone || self.leader_is_silent(now) {
             self.elect(now, effects);
         }
     }

@@ -207,6 +207,7 @@ scripts! {
     full_restart
     wiped_follower
     leader_heard_but_deaf
+    leader_heard_by_all_but_deaf
     incr_through_a_survivor
     too_few_members
     cas_across_a_failover
