@@ -138,8 +138,6 @@ pub const CLUSTER_LEARNERS_MAX: usize = 32;
 pub const LIFELINES_MAX: usize = 2 * (CLUSTER_MEMBERS_MAX + CLUSTER_LEARNERS_MAX + 1);
 /// The guardian's stack: it calls nothing deep.
 pub const GUARDIAN_STACK_BYTES: usize = 64 << 10;
-/// Descriptors that a guardian ends one by one; what is above is closed with the rest.
-pub const GUARDED_DESCRIPTORS_MAX: i32 = 65_536;
 /// Peers of one end of the datagram layer.
 pub const PEERS_MAX: usize = CLUSTER_MEMBERS_MAX + CLUSTER_LEARNERS_MAX + 1;
 /// Bytes of a UDP payload off loopback: no path of servers has an MTU so small that it would be cut into fragments.

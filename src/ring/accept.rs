@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use rustix::net::sockopt;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::driver::Driver;
+use super::guardian;
 use super::token::Token;
 
 /// How long an address in use may turn out to be a dead server's.
@@ -126,6 +127,7 @@ impl Acceptor {
     #[must_use]
     pub fn new(listeners: Vec<Listener>, driver: &mut Driver) -> Self {
         let accepting = vec![false; listeners.len()];
+        listeners.iter().for_each(|listener| guardian::reaches(listener.socket.as_fd()));
         let mut acceptor = Self { listeners, accepting, paused: false };
         acceptor.rearm(driver);
         acceptor
@@ -162,6 +164,7 @@ impl Acceptor {
         let raw: RawFd = result;
         // SAFETY: the kernel has just made this descriptor for us
         let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+        guardian::reaches(socket.as_fd());
         let peer = peer_name(&socket);
         Accepted::Connection { socket, listener: Arc::clone(&self.listeners[at].name), peer }
     }

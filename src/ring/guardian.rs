@@ -16,7 +16,7 @@ use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicI32;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -29,6 +29,17 @@ const NAME: &std::ffi::CStr = c"guardian";
 const NONE: RawFd = -1;
 /// Below are standard input, output and error.
 const FIRST_OWN: RawFd = 3;
+/// After ending so many connections of clients the guardian lets others run that it has just woken.
+const ENDED_AT_ONCE: i32 = 16;
+
+/// The largest descriptor of a connection or listener that clients have had.
+static HIGHEST: AtomicI32 = AtomicI32::new(NONE);
+
+/// To be called with each listener and each connection of a client: a guardian ends those it was told of, and the kernel the
+/// others, when it has taken the rings apart.
+pub fn reaches(connection: BorrowedFd<'_>) {
+    HIGHEST.fetch_max(connection.as_raw_fd(), Relaxed);
+}
 
 /// What server and guardian both see.
 struct Shared {
@@ -135,13 +146,26 @@ extern "C" fn guard(argument: *mut c_void) -> i32 {
     for line in &shared.lifelines {
         end_connection(line.load(Acquire));
     }
-    let last = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let last = i32::try_from(last).unwrap_or(i32::MAX).min(config::GUARDED_DESCRIPTORS_MAX);
-    (FIRST_OWN..last).for_each(end_connection);
+    for descriptor in FIRST_OWN..=HIGHEST.load(Relaxed) {
+        if (descriptor - FIRST_OWN) % ENDED_AT_ONCE == 0 {
+            // who was told first is to elect another leader meanwhile, perhaps on this core
+            rustix::thread::sched_yield();
+        }
+        end_connection(descriptor);
+    }
+    give_way();
     // SAFETY: nobody uses a descriptor any more: every thread but this one is dead. Listeners and the lock of the
     // directory go with it, before the memory, which takes long.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_OWN, u32::MAX, 0) };
     0
+}
+
+/// From now on this process runs when nothing else wants the core: freeing the memory takes milliseconds, in which those who
+/// were just woken are to elect another leader.
+fn give_way() {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter is read only. When the kernel refuses, the memory is freed at the priority of before.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
 }
 
 /// Tells the other end that nothing comes any more; nothing happens when this is no connection.
