@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringstore::ring::guardian::Guardian;
+use ringstore::ring::guardian::{self, Guardian};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -44,6 +44,7 @@ fn play(port: u16, lock: &str) -> ExitCode {
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the test listens");
     let guardian = Guardian::start().expect("a guardian");
     assert!(guardian.add_lifeline(lifeline.as_fd()), "there is room");
+    guardian::reaches(client.as_fd());
     thread::spawn(move || receive_by_ring(client));
     println!("{}", guardian.process());
     std::io::stdin().read_to_end(&mut Vec::new()).expect("the test's end of it");

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::config;
@@ -31,6 +31,11 @@ const NONE: RawFd = -1;
 const FIRST_OWN: RawFd = 3;
 /// After ending so many connections of clients the guardian lets others run that it has just woken.
 const ENDED_AT_ONCE: i32 = 16;
+
+/// What an election takes, and more.
+const AFTER_THE_ELECTION: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// The niceness of who can wait.
+const LAST: i32 = 19;
 
 /// The largest descriptor of a connection or listener that clients have had.
 static HIGHEST: AtomicI32 = AtomicI32::new(NONE);
@@ -153,19 +158,14 @@ extern "C" fn guard(argument: *mut c_void) -> i32 {
         }
         end_connection(descriptor);
     }
-    give_way();
     // SAFETY: nobody uses a descriptor any more: every thread but this one is dead. Listeners and the lock of the
-    // directory go with it, before the memory, which takes long.
+    // directory go with it.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_OWN, u32::MAX, 0) };
+    // The memory is freed by whoever lets go of it last, for milliseconds in which a kernel without preemption lets nobody else
+    // have this core: after the others have elected another leader, and behind everybody else.
+    let _ = rustix::thread::nanosleep(&AFTER_THE_ELECTION);
+    let _ = rustix::process::nice(LAST);
     0
-}
-
-/// From now on this process runs when nothing else wants the core: freeing the memory takes milliseconds, in which those who
-/// were just woken are to elect another leader.
-fn give_way() {
-    let none = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the parameter is read only. When the kernel refuses, the memory is freed at the priority of before.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
 }
 
 /// Tells the other end that nothing comes any more; nothing happens when this is no connection.
