@@ -212,14 +212,27 @@ pub const ENDED_SESSIONS_KEPT: usize = 8;
 pub const CONTACT_BYTES_MAX: usize = 255;
 /// D: how long a read lease lasts.
 pub const CLUSTER_LEASE: Duration = Duration::from_millis(200);
+/// The longest that a server promises anything for.
+pub const CLUSTER_LEASE_MAX: Duration = Duration::from_millis(10_000);
+/// How long a leader's lasts while nothing is late. A leader that says nothing can be replaced no earlier than `1.25 D + 5 ms` after it
+/// last spoke (R5, R21).
+pub const CLUSTER_LEASE_CALM: Duration = Duration::from_millis(80);
 /// Between two beacons; leases are renewed with each.
-pub const CLUSTER_BEACON: Duration = Duration::from_millis(40);
+pub const CLUSTER_BEACON: Duration = Duration::from_millis(20);
 /// Silence after which a member is left out.
 pub const CLUSTER_SILENCE: Duration = Duration::from_millis(500);
 /// Between two heartbeats of the coordinator.
-pub const CLUSTER_HEARTBEAT: Duration = Duration::from_millis(50);
+pub const CLUSTER_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Silence after which the coordinator looks for another leader.
 pub const CLUSTER_LEADER_SILENCE: Duration = Duration::from_millis(400);
+/// The same while nothing is late: a little more than what the leader's lease keeps the others from leading.
+pub const CLUSTER_LEADER_SILENCE_CALM: Duration = Duration::from_millis(110);
+/// A time-out becomes short when nothing was late for so long at the beginning,
+pub const PACE_BEGINNING: Duration = Duration::from_millis(500);
+/// for so long after an answer that was late,
+pub const PACE_LATE: Duration = Duration::from_millis(2000);
+/// and for so long after it had ended without anybody having failed.
+pub const PACE_FALSE_ALARM: Duration = Duration::from_millis(10_000);
 /// Without an answer for so long a message is sent again.
 pub const CLUSTER_RESEND: Duration = Duration::from_millis(60);
 /// How long a read waits at a server for a lease or the leader's word, before it is refused.
@@ -289,7 +302,8 @@ const _: () = assert!(REPLAY_WINDOW_DATAGRAMS.is_multiple_of(64));
 const _: () = assert!(DATAGRAM_BYTES_MIN >= 128 + 16 * ACK_RANGES_MAX, "an ack and a piece");
 const _: () = assert!(DATAGRAM_BYTES >= DATAGRAM_BYTES_MIN && DATAGRAM_BYTES_LOOPBACK < 65_507);
 const _: () = assert!(MESSAGE_BYTES_MAX < u32::MAX as usize);
-const _: () = assert!(CLUSTER_BEACON.0 * 4 <= CLUSTER_LEASE.0, "a lease outlives lost beacons");
+const _: () = assert!(CLUSTER_BEACON.0 * 4 <= CLUSTER_LEASE_CALM.0, "a lease outlives lost beacons");
+const _: () = assert!(CLUSTER_HEARTBEAT.0 * 5 <= CLUSTER_LEADER_SILENCE_CALM.0, "silence is more than lost heartbeats");
 const _: () = assert!(CLUSTER_SILENCE.0 > CLUSTER_LEASE.0, "a silent member's promise has ended when it is left out");
 const _: () = assert!(TAIL_BYTES as u64 >= 2 * RECEIVE_BYTES, "what is under way is in memory");
 const _: () = assert!(TAIL_FRAMES >= 2 * FLIGHT_FRAMES_MAX, "what is under way is in memory");

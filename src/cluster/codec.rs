@@ -76,7 +76,7 @@ pub mod header {
 }
 
 /// Bytes of the shortest message that carries a frame, beside the frame.
-pub const APPEND_BYTES_MIN: usize = header::BYTES + 54;
+pub const APPEND_BYTES_MIN: usize = header::BYTES + 62;
 
 /// Why bytes are not a message or not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

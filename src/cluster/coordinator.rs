@@ -16,6 +16,7 @@ use super::configuration::{COORDINATOR, Configuration, Epoch, Incarnation, LogId
 use super::election::{Answer, Election};
 use super::lease::Timing;
 use super::message::{Body, Header, Message, Registered};
+use super::pace::Pace;
 use super::rules::{Rule, Rules};
 use crate::config;
 use crate::time::Time;
@@ -99,6 +100,8 @@ pub struct Coordinator {
     /// Since when the leader may have been silent: the newest heartbeat that it answered was sent then, or it could be asked
     /// no earlier.
     leader_heard: Time,
+    /// How long the leader may be silent.
+    silence: Pace,
     /// When the newest heartbeat was sent that this leader answered; nothing until it has.
     leader_answered: Option<Time>,
     /// The leader's incarnation is dead, or leads no more by its own word (R25).
@@ -124,6 +127,7 @@ impl Coordinator {
             rules,
             servers: BTreeMap::new(),
             leader_heard: now,
+            silence: Pace::new(now, timing.leader_silence_calm, timing.leader_silence),
             leader_answered: None,
             leader_gone: false,
             dead: BTreeMap::new(),
@@ -223,8 +227,7 @@ impl Coordinator {
             Body::ChangeAsked { members } => self.on_change_asked(now, &header, members, effects),
             Body::HeartbeatAck { echo, .. } if self.is_leader(&header) => self.on_heartbeat_ack(now, echo),
             Body::CandidateAnswer { end, promise_left, doubtful } => {
-                let free = promise_left.0 == 0;
-                let answer = Answer { incarnation: header.source_incarnation, end, free, doubtful };
+                let answer = Answer { incarnation: header.source_incarnation, end, promise_left, doubtful };
                 self.on_answer(now, from, answer);
             }
             Body::Resigned if self.is_leader(&header) => {
@@ -243,20 +246,21 @@ impl Coordinator {
         }
         self.leader_answered = self.leader_answered.max(Some(echo));
         self.leader_heard = self.leader_heard.max(echo);
+        self.silence.on_round_trip(now, now.since(echo));
         // R5: it lives, so it is not deposed; those who promise nothing more are freed by its next change
-        if !self.leader_gone && !self.leader_is_silent(now) {
-            self.election = None;
+        if !self.leader_gone && !self.leader_is_silent(now) && self.election.take().is_some() {
+            self.silence.on_false_alarm(now);
         }
     }
 
     fn leader_is_silent(&self, now: Time) -> bool {
-        now.since(self.leader_heard) >= self.timing.leader_silence
+        now.since(self.leader_heard) >= self.silence.length()
     }
 
     /// Whether the leader hears this coordinator. One that hears nobody finds all others silent, and the change that it asks for
     /// would leave it alone in a configuration that it never learns of.
     fn leader_hears(&self, now: Time) -> bool {
-        self.leader_answered.is_some_and(|answered| now.since(answered) < self.timing.leader_silence)
+        self.leader_answered.is_some_and(|answered| now.since(answered) < self.silence.length())
     }
 
     /// Whether the sender holds no data or this cluster's. A log that was written before its server was in any cluster founds one, and
@@ -346,6 +350,7 @@ impl Coordinator {
         let leads = |record: &Configuration| (record.leader, record.leader_incarnation);
         if before.as_ref().map(leads) != self.record.as_ref().map(leads) {
             self.leader_answered = None;
+            self.silence.on_nothing_heard(now);
         }
         let record = self.record.as_ref().expect("it was just set");
         // what happened to its leader meanwhile is still true
@@ -422,13 +427,15 @@ impl Coordinator {
 
     fn on_ticked(&mut self, now: Time, effects: &mut Vec<CoordinatorEffect>) {
         let Some(leader) = self.record.as_ref().map(|record| record.leader) else { return };
+        self.silence.on_ticked(now);
         if self.beaten.is_none_or(|at| now.since(at) >= self.timing.heartbeat) {
             // who was stopped for long heard nobody, which says nothing about the leader
             if self.beaten.is_none() {
                 self.watch_leader(effects);
             }
-            let stopped = self.beaten.is_some_and(|at| now.since(at) >= self.timing.leader_silence);
+            let stopped = self.beaten.is_some_and(|at| now.since(at) >= self.silence.length());
             if stopped {
+                self.silence.on_false_alarm(now);
                 self.leader_heard = now;
             }
             self.beaten = Some(now);
@@ -472,11 +479,9 @@ impl Coordinator {
             return;
         }
         let resend = self.timing.resend;
-        let election = self.election.get_or_insert_default();
-        if election.asked.is_some_and(|at| now.since(at) < resend) {
+        if !self.election.get_or_insert_default().asks(now, resend) {
             return;
         }
-        election.asked = Some(now);
         // R25: silence proves nothing
         let proven_dead = self.leader_gone || !self.rules.hold(Rule::R25);
         for node in self.eligible() {

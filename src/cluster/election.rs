@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::configuration::{Configuration, Incarnation, Mark, NodeId};
-use crate::time::Time;
+use crate::time::{Duration, Time};
 
 /// What a member answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct Answer {
     pub incarnation: Incarnation,
     /// Where its log stands.
     pub end: Mark,
-    /// It promised nothing to the leader any more, and will not again in this epoch (R5).
-    pub free: bool,
+    /// How long its promise to the leader still binds it. Zero: it has none any more, and will make none in this epoch (R5).
+    pub promise_left: Duration,
     /// Its log may lack what it once acked (D1, D2).
     pub doubtful: bool,
 }
@@ -25,7 +25,15 @@ pub struct Election {
     /// When the first of them was free.
     free_since: Option<Time>,
     /// When everyone was last asked.
-    pub asked: Option<Time>,
+    asked: Option<Time>,
+    /// When the first of those who were still bound will be free.
+    first_free: Option<Time>,
+}
+
+impl Answer {
+    const fn is_free(&self) -> bool {
+        self.promise_left.0 == 0
+    }
 }
 
 impl Election {
@@ -35,10 +43,25 @@ impl Election {
         if answer.incarnation < before {
             return;
         }
-        if answer.free && self.free_since.is_none() {
+        if answer.is_free() && self.free_since.is_none() {
             self.free_since = Some(now);
         }
+        if !answer.is_free() {
+            let free = now.after(answer.promise_left);
+            self.first_free = Some(self.first_free.map_or(free, |first| first.min(free)));
+        }
         self.answers.insert(node, answer);
+    }
+
+    /// Whether everyone is to be asked now: for the first time, again after `resend`, or because one has just become free. Says so
+    /// once.
+    pub fn asks(&mut self, now: Time, resend: Duration) -> bool {
+        let waited = self.asked.is_none_or(|at| now.since(at) >= resend);
+        let free = self.first_free.is_some_and(|at| now >= at);
+        if waited || free {
+            (self.asked, self.first_free) = (Some(now), None);
+        }
+        waited || free
     }
 
     /// What a member answered, if it did.
@@ -56,7 +79,7 @@ impl Election {
     /// Whether all of `nodes` have answered and are free.
     #[must_use]
     pub fn all_free(&self, mut nodes: impl Iterator<Item = NodeId>) -> bool {
-        nodes.all(|node| self.answers.get(&node).is_some_and(|answer| answer.free))
+        nodes.all(|node| self.answers.get(&node).is_some_and(Answer::is_free))
     }
 
     /// Those who may lead and are furthest ahead among `eligible`, in order of their names.
@@ -66,8 +89,9 @@ impl Election {
         // D1, D2: who may have lost something leads only when everyone's log could be compared with its own
         let complete = configuration.nodes().all(|node| self.answers.contains_key(&node));
         let furthest = eligible.iter().filter_map(answered).map(|answer| answer.end.ahead()).max();
-        let may_lead =
-            |answer: &Answer| answer.free && (!answer.doubtful || (complete && Some(answer.end.ahead()) == furthest));
+        let may_lead = |answer: &Answer| {
+            answer.is_free() && (!answer.doubtful || (complete && Some(answer.end.ahead()) == furthest))
+        };
         let free = || eligible.iter().filter(|&node| answered(node).is_some_and(may_lead)).copied();
         let best = free().filter_map(|node| answered(&node).map(|answer| answer.end.ahead())).max();
         free().filter(|node| answered(node).map(|answer| answer.end.ahead()) == best).collect()
@@ -94,7 +118,7 @@ mod tests {
 
     fn answer(epoch: u64, index: u64) -> Answer {
         let end = Mark { epoch: Epoch(epoch), index: LogIndex(index), position: Position(index * 100) };
-        Answer { incarnation: Incarnation(1), end, free: true, doubtful: false }
+        Answer { incarnation: Incarnation(1), end, promise_left: Duration(0), doubtful: false }
     }
 
     fn candidates(answers: &[(u64, Answer)]) -> Vec<u64> {
@@ -111,8 +135,22 @@ mod tests {
         assert_eq!(candidates(&[]), []);
         assert_eq!(candidates(&[(2, answer(3, 9)), (3, answer(3, 9))]), [2, 3]);
         assert_eq!(candidates(&[(2, answer(3, 9)), (3, answer(2, 50))]), [2], "the epoch counts before the index");
-        let bound = Answer { free: false, ..answer(3, 99) };
+        let bound = Answer { promise_left: Duration(1), ..answer(3, 99) };
         assert_eq!(candidates(&[(2, answer(3, 9)), (3, bound)]), [2], "who is bound by its promise waits");
+    }
+
+    #[test]
+    fn who_is_bound_is_asked_again_when_its_promise_has_ended() {
+        let mut election = Election::default();
+        let resend = Duration(50);
+        assert!(election.asks(Time(100), resend));
+        let bound = |left| Answer { promise_left: Duration(left), ..answer(3, 9) };
+        election.on_answer(Time(101), NodeId(2), bound(30));
+        election.on_answer(Time(102), NodeId(3), bound(7));
+        assert!(!election.asks(Time(108), resend));
+        assert!(election.asks(Time(109), resend));
+        assert!(!election.asks(Time(110), resend), "until it has answered");
+        assert!(election.asks(Time(159), resend), "or its answer was lost");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::frame::Frame;
 use super::intake::Intake;
 use super::lease::Echoes;
 use super::message::{Ack, Digest};
+use super::pace::Pace;
 use super::progress::Progress;
 use super::quorum::{self, Change, Need};
 use super::rules::Rule;
@@ -38,6 +39,10 @@ pub struct Leader {
     /// Members but itself, and learners.
     peers: BTreeMap<NodeId, Progress>,
     echoes: Echoes,
+    /// How long its lease is.
+    pace: Pace,
+    /// Its lease held when the time was last looked at.
+    held: bool,
     /// Those left out, who may still read, and until when (R20). The coordinator's name stands for unknown ones.
     left_out: Vec<(NodeId, Time)>,
     /// Asked for and not decided (R9), and when it was last asked for.
@@ -77,6 +82,8 @@ impl Leader {
             resigned: false,
             peers: BTreeMap::new(),
             echoes: Echoes::default(),
+            pace: Pace::new(now, server.timing.lease_calm, server.timing.lease),
+            held: false,
             left_out: Vec::new(),
             change: None,
             admission: Admission::default(),
@@ -121,6 +128,7 @@ impl Leader {
         self.admission.end();
         self.serving = same.serving;
         self.echoes = same.echoes;
+        (self.pace, self.held) = (same.pace, same.held);
         self.left_out = same.left_out;
         (self.full, self.own_full) = (same.full, same.own_full);
         (self.digest, self.ticked) = (same.digest, same.ticked);
@@ -215,6 +223,7 @@ impl Leader {
         self.left_out.retain(|&(left_out, _)| left_out != node);
         if let Some(echo) = ack.echo {
             self.echoes.note(node, echo);
+            self.pace.on_round_trip(now, now.since(echo));
         }
         let progress = self.peers.get_mut(&node).expect("it was just heard");
         if !std::mem::replace(&mut progress.acked, true) {
@@ -299,6 +308,7 @@ impl Leader {
             self.peers.values_mut().for_each(|progress| progress.heard = now);
         }
         self.ticked = now;
+        self.look_at_lease(now, server);
         if self.makes_way(now, server) {
             return self.resign(server, effects);
         }
@@ -308,6 +318,18 @@ impl Leader {
         self.forget_learners(now, server);
         self.ask_for_change(now, server, effects);
         self.advance(now, server, effects);
+    }
+
+    /// A lease that ended while this server was to read makes the next one longer.
+    fn look_at_lease(&mut self, now: Time, server: &Server) {
+        let held = self.holds_lease(now, server);
+        if self.held && !held {
+            self.pace.on_false_alarm(now);
+        } else if !held {
+            self.pace.on_nothing_heard(now);
+        }
+        self.held = held;
+        self.pace.on_ticked(now);
     }
 
     pub const fn on_applied(&mut self, digest: Digest) {

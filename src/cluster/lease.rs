@@ -19,6 +19,8 @@ use crate::time::{Duration, Time};
 pub struct Timing {
     /// D: how long a lease lasts.
     pub lease: Duration,
+    /// How long a leader's lasts while nothing is late; `lease` if that is shorter.
+    pub lease_calm: Duration,
     /// Between two beacons of a leader, and two acks of an idle follower.
     pub beacon: Duration,
     /// Silence after which a leader asks to leave a member out, and takes the coordinator for gone.
@@ -33,12 +35,15 @@ pub struct Timing {
     pub full: Duration,
     /// Silence after which the coordinator looks for another leader.
     pub leader_silence: Duration,
+    /// The same while nothing is late; `leader_silence` if that is shorter.
+    pub leader_silence_calm: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
             lease: config::CLUSTER_LEASE,
+            lease_calm: config::CLUSTER_LEASE_CALM,
             beacon: config::CLUSTER_BEACON,
             silence: config::CLUSTER_SILENCE,
             heartbeat: config::CLUSTER_HEARTBEAT,
@@ -46,6 +51,7 @@ impl Default for Timing {
             patience: config::CLUSTER_READ_PATIENCE,
             full: config::CLUSTER_FULL_PATIENCE,
             leader_silence: config::CLUSTER_LEADER_SILENCE,
+            leader_silence_calm: config::CLUSTER_LEADER_SILENCE_CALM,
         }
     }
 }
@@ -57,6 +63,7 @@ impl Timing {
     pub const fn impatient() -> Self {
         Self {
             lease: Duration::from_millis(300),
+            lease_calm: Duration::from_millis(300),
             beacon: Duration::from_millis(20),
             silence: Duration::from_millis(60),
             heartbeat: Duration::from_millis(20),
@@ -64,15 +71,22 @@ impl Timing {
             patience: Duration::from_millis(1000),
             full: Duration::from_millis(300),
             leader_silence: Duration::from_millis(60),
+            leader_silence_calm: Duration::from_millis(60),
         }
     }
 
-    /// G: how long a promise binds.
+    /// G: how long a promise binds, at most.
     #[must_use]
     pub const fn promise(&self, rules: Rules) -> Duration {
-        // R21: clock rates differ by at most 10 %, so 1.25 D by the slower outlasts D by the faster; 5 ms for the rest
-        if rules.hold(Rule::R21) { Duration(self.lease.0 + self.lease.0 / 4 + 5_000_000) } else { self.lease }
+        promise_for(self.lease, rules)
     }
+}
+
+/// G: how long a promise binds that a lease of this length is to rely on.
+#[must_use]
+pub const fn promise_for(lease: Duration, rules: Rules) -> Duration {
+    // R21: clock rates differ by at most 10 %, so 1.25 D by the slower outlasts D by the faster; 5 ms for the rest
+    if rules.hold(Rule::R21) { Duration(lease.0 + lease.0 / 4 + 5_000_000) } else { lease }
 }
 
 /// What one side has promised: nothing before this instant.
@@ -138,10 +152,15 @@ impl Echoes {
             .try_fold(Time(u64::MAX), |oldest, node| self.newest.get(&node).map(|&newest| oldest.min(newest)))
     }
 
-    /// When the lease ends that relies on all of `needed`.
+    /// When the lease ends that relies on all of `needed`, for `relied(sent)` on what came back of what was sent then.
     #[must_use]
-    pub fn deadline(&self, needed: impl IntoIterator<Item = NodeId>, d: Duration) -> Option<Time> {
-        self.round(needed).map(|round| round.after(d))
+    pub fn deadline(
+        &self,
+        needed: impl IntoIterator<Item = NodeId>,
+        relied: impl Fn(Time) -> Duration,
+    ) -> Option<Time> {
+        let end = |node| self.newest.get(&node).map(|&newest| newest.after(relied(newest)));
+        needed.into_iter().try_fold(Time(u64::MAX), |first, node| end(node).map(|end| first.min(end)))
     }
 }
 
@@ -191,14 +210,17 @@ mod tests {
     fn a_lease_needs_everyone_and_counts_from_the_oldest_echo() {
         let (a, b) = (NodeId(1), NodeId(2));
         let mut echoes = Echoes::default();
-        assert_eq!(echoes.deadline([], Duration(5)), Some(Time(u64::MAX)), "who is alone needs nobody");
+        let relied = |sent| if sent == Time(30) { Duration(1) } else { Duration(5) };
+        assert_eq!(echoes.deadline([], relied), Some(Time(u64::MAX)), "who is alone needs nobody");
         echoes.note(a, Time(10));
         assert_eq!(echoes.round([a, b]), None);
         echoes.note(b, Time(20));
-        assert_eq!(echoes.deadline([a, b], Duration(5)), Some(Time(15)));
+        assert_eq!(echoes.deadline([a, b], relied), Some(Time(15)));
         echoes.note(a, Time(30));
         echoes.note(a, Time(12));
-        assert_eq!(echoes.deadline([a, b], Duration(5)), Some(Time(25)), "an old echo changes nothing");
+        assert_eq!(echoes.deadline([a, b], relied), Some(Time(25)), "an old echo changes nothing");
+        echoes.note(b, Time(29));
+        assert_eq!(echoes.deadline([a, b], relied), Some(Time(31)), "the newer one was asked for less");
         echoes.forget(b);
         assert_eq!(echoes.round([a, b]), None);
     }

@@ -78,6 +78,9 @@ impl Message {
 
 impl Append {
     fn fault(&self, epoch: Epoch) -> Option<&'static str> {
+        if self.lease > config::CLUSTER_LEASE_MAX {
+            return Some("a lease that is too long");
+        }
         if let Some(frame) = &self.frame {
             let first_index = frame.header().start.first_index;
             if frame.position() != self.previous.position || first_index.0 != self.previous.index.0 + 1 {
@@ -230,6 +233,8 @@ pub enum Body {
 pub struct Append {
     /// When it was sent, by the leader's clock.
     pub sent: Time,
+    /// How long the leader's lease relies on the promise that this asks for (R16).
+    pub lease: Duration,
     /// Counts up from 1 with each append of this leader to this receiver.
     pub number: u64,
     /// The newest `sent` of this follower for which the leader promised to wait (R18).

@@ -29,6 +29,7 @@ mod leader;
 mod learner;
 pub mod lease;
 pub mod message;
+mod pace;
 mod progress;
 pub mod quorum;
 mod reads;

@@ -9,7 +9,14 @@ use super::journal::Journal;
 use super::lease::Promise;
 use super::message::{Append, Digest, Missing};
 use crate::config;
-use crate::time::Time;
+use crate::time::{Duration, Time};
+
+/// What an append asks its receiver for: a promise that a lease of this length from now on is to rely on.
+#[derive(Clone, Copy, Debug)]
+pub struct Asks {
+    pub now: Time,
+    pub lease: Duration,
+}
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -182,7 +189,8 @@ impl Progress {
 
     /// The append with a frame that is lost or comes next.
     /// One of more than `whole_bytes` leaves in pieces.
-    pub fn append_frame(&mut self, now: Time, frame: &Frame, commit: Position, whole_bytes: usize) -> Append {
+    pub fn append_frame(&mut self, asks: Asks, frame: &Frame, commit: Position, whole_bytes: usize) -> Append {
+        let Asks { now, lease } = asks;
         self.number += 1;
         let pieces = frame.bytes().len() > whole_bytes;
         if !pieces {
@@ -198,7 +206,7 @@ impl Progress {
         };
         self.sent = now;
         let (number, echo) = (self.number, self.echo);
-        Append { sent: now, number, echo, previous, frame: Some(frame.clone()), commit, digest: None }
+        Append { sent: now, lease, number, echo, previous, frame: Some(frame.clone()), commit, digest: None }
     }
 
     /// The transport has done what it can for what left in pieces.
@@ -207,12 +215,13 @@ impl Progress {
     }
 
     /// The append without a frame: it says where the log stands, and its answer what of it has come.
-    pub fn beacon(&mut self, now: Time, commit: Position, digest: Option<Digest>) -> Append {
+    pub fn beacon(&mut self, asks: Asks, commit: Position, digest: Option<Digest>) -> Append {
+        let Asks { now, lease } = asks;
         self.number += 1;
         self.flight.on_beacon(now, self.number);
         self.sent = now;
         let (number, echo, previous) = (self.number, self.echo, self.next);
-        Append { sent: now, number, echo, previous, frame: None, commit, digest }
+        Append { sent: now, lease, number, echo, previous, frame: None, commit, digest }
     }
 
     pub fn check_invariants(&self) {

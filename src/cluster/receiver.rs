@@ -5,6 +5,7 @@ use super::ahead::Ahead;
 use super::configuration::{Mark, NodeId, Position};
 use super::effect::Effect;
 use super::frame::Frame;
+use super::lease::promise_for;
 use super::message::{Ack, Append, Body, Standing};
 use super::rules::Rule;
 use super::server::Server;
@@ -50,7 +51,7 @@ impl Receiver {
         self.newest = self.newest.max(append.number);
         // R16: not to take over for G; but what was told the coordinator stays true
         if !server.withdrawn {
-            server.promise.make(now, server.timing.promise(server.rules));
+            server.promise.make(now, promise_for(append.lease, server.rules));
             self.promised = self.promised.max(Some(append.sent));
         }
         if server.is_lost() {

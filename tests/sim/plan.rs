@@ -64,6 +64,7 @@ pub struct Plan {
 pub fn long_leases() -> Timing {
     Timing {
         lease: Duration::from_millis(1000),
+        lease_calm: Duration::from_millis(1000),
         silence: Duration::from_millis(160),
         leader_silence: Duration::from_millis(150),
         // reads that overlap with many others say little about order, and much is to be searched for it
@@ -79,6 +80,7 @@ fn timing(dice: &mut Dice) -> Timing {
         // any proportion of the two kinds of patience
         4 => Timing {
             lease: Duration::from_millis(dice.between(160, 800)),
+            lease_calm: Duration::from_millis(dice.between(80, 400)),
             silence: Duration::from_millis(dice.between(60, 600)),
             leader_silence: Duration::from_millis(dice.between(60, 600)),
             ..Timing::default()

@@ -158,6 +158,7 @@ impl Scope {
         }
         Timing {
             lease: steps(self.lease as u64),
+            lease_calm: steps(self.lease as u64),
             beacon: steps(1),
             silence: steps(2),
             heartbeat: steps(1),
@@ -166,6 +167,7 @@ impl Scope {
             patience: steps(2),
             full: steps(2),
             leader_silence: steps(2),
+            leader_silence_calm: steps(2),
         }
     }
 }

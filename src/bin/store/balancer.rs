@@ -33,7 +33,7 @@ pub struct BalancerArgs {
     #[arg(long, value_enum, default_value = "leader")]
     route: RouteArg,
     /// Milliseconds between two heartbeats to the leader
-    #[arg(long, value_name = "MS", default_value = "50", value_parser = clap::value_parser!(u64).range(5..=10_000))]
+    #[arg(long, value_name = "MS", default_value = "20", value_parser = clap::value_parser!(u64).range(5..=10_000))]
     heartbeat: u64,
     /// Members below which writes are refused, in a cluster that is founded now
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u8).range(1..=config::CLUSTER_MEMBERS_MAX as i64))]

@@ -14,7 +14,7 @@ pub const KINDS: [(u16, &str, &str); 19] = [
     (
         1,
         "append",
-        "sent 8, number 8, echo option, previous mark, commit 8, digest flag 1 (then position 8, digest 8), frame bytes",
+        "sent 8, lease 8, number 8, echo option, previous mark, commit 8, digest flag 1 (then position 8, digest 8), frame bytes",
     ),
     (
         2,
@@ -128,8 +128,9 @@ pub fn encode(body: &Body, writer: &mut Writer<'_>) -> u16 {
 }
 
 fn encode_append(append: &Append, writer: &mut Writer<'_>) {
-    let Append { sent, number, echo, previous, frame, commit, digest } = append;
+    let Append { sent, lease, number, echo, previous, frame, commit, digest } = append;
     writer.u64(sent.0);
+    writer.u64(lease.0);
     writer.u64(*number);
     writer.option(echo.map(|echo| echo.0));
     writer.mark(*previous);
@@ -214,13 +215,14 @@ pub fn decode(kind: u16, rest: &mut Rest<'_>) -> Result<Body, CodecFault> {
 }
 
 fn decode_append(rest: &mut Rest<'_>) -> Result<Append, CodecFault> {
-    let (sent, number, echo, previous) = (rest.time()?, rest.u64()?, rest.option()?.map(Time), rest.mark()?);
+    let (sent, lease, number) = (rest.time()?, Duration(rest.u64()?), rest.u64()?);
+    let (echo, previous) = (rest.option()?.map(Time), rest.mark()?);
     let commit = Position(rest.u64()?);
     let digest =
         if rest.flag()? { Some(Digest { position: Position(rest.u64()?), digest: rest.u64()? }) } else { None };
     let bytes = rest.bytes(layout::frame::BYTES + layout::BODY_BYTES_MAX)?;
     let frame = if bytes.is_empty() { None } else { Some(Frame::parse(bytes).map_err(CodecFault::Frame)?) };
-    Ok(Append { sent, number, echo, previous, frame, commit, digest })
+    Ok(Append { sent, lease, number, echo, previous, frame, commit, digest })
 }
 
 fn decode_ack(rest: &mut Rest<'_>) -> Result<Ack, CodecFault> {

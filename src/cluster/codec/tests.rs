@@ -8,6 +8,7 @@ use super::*;
 use crate::cluster::configuration::{Configuration, Doubt, LogIndex, Mark, Member, NodeRecord, Position};
 use crate::cluster::frame::Frame;
 use crate::cluster::message::{Ack, Append, Body, Digest, Forward, Missing, Registered, Standing};
+use crate::config;
 use crate::log::{Entry, FrameBuilder, FrameStart};
 use crate::time::{Duration, Time};
 
@@ -57,11 +58,12 @@ fn frame(previous: Mark, epoch: u64, key: &[u8]) -> Frame {
 fn append() -> impl Strategy<Value = Body> {
     let key = prop::option::of(prop::collection::vec(any::<u8>(), 1..20));
     let digest = prop::option::of((any::<u64>(), any::<u64>()));
-    let sent = (any::<u64>(), any::<u64>());
+    let sent = (any::<u64>(), 0..=config::CLUSTER_LEASE_MAX.0, any::<u64>());
     (sent, prop::option::of(any::<u64>()), mark(), 1..9_u64, key, any::<u64>(), digest).prop_map(
-        |((sent, number), echo, previous, epoch, key, commit, digest)| {
+        |((sent, lease, number), echo, previous, epoch, key, commit, digest)| {
             Body::Append(Append {
                 sent: Time(sent),
+                lease: Duration(lease),
                 number,
                 echo: echo.map(Time),
                 previous,
@@ -247,13 +249,14 @@ fn acked(durable: u64, end: u64, missing: &[(u64, u64)], top: u64) -> Body {
 #[test]
 fn what_stands_around_a_frame_has_so_many_bytes() {
     let frame = frame(Mark::default(), 1, b"key");
+    let frame_bytes = frame.bytes().len();
     for (echo, more) in [(None, 0), (Some(Time(3)), 8)] {
         let mut message = config_asked();
         let (previous, commit) = (Mark::default(), Position(0));
-        let append =
-            Append { sent: Time(2), number: 1, echo, previous, frame: Some(frame.clone()), commit, digest: None };
+        let (sent, lease, frame) = (Time(2), Duration(3), Some(frame.clone()));
+        let append = Append { sent, lease, number: 1, echo, previous, frame, commit, digest: None };
         message.body = Body::Append(append);
-        assert_eq!(bytes_of(&message).len() - frame.bytes().len(), APPEND_BYTES_MIN + more);
+        assert_eq!(bytes_of(&message).len() - frame_bytes, APPEND_BYTES_MIN + more);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::cluster::configuration::{Mark, NodeId, Position};
 use crate::cluster::effect::Effect;
 use crate::cluster::frame::Frame;
 use crate::cluster::message::{Ack, Body, Digest, Standing};
-use crate::cluster::progress::Progress;
+use crate::cluster::progress::{Asks, Progress};
 use crate::cluster::server::Server;
 use crate::config;
 use crate::time::Time;
@@ -26,44 +26,53 @@ impl Leader {
         if self.resigned {
             return;
         }
+        let asks = self.asks(now);
         for learns in [false, true] {
             for (node, progress) in self.peers.iter_mut().filter(|(_, progress)| progress.learns == learns) {
                 if self.snapshots.is_lost(*node) {
                     continue;
                 }
-                send_frames(now, progress, server, effects);
+                send_frames(asks, progress, server, effects);
             }
         }
     }
 
+    /// What everything asks for that is sent now.
+    const fn asks(&self, now: Time) -> Asks {
+        Asks { now, lease: self.pace.length() }
+    }
+
     pub(super) fn send_to(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
+        let asks = self.asks(now);
         let progress = self.peers.get_mut(&node).expect("the caller knows it");
         if !self.resigned && !self.snapshots.is_lost(node) {
-            send_frames(now, progress, server, effects);
+            send_frames(asks, progress, server, effects);
         }
     }
 
     pub(super) fn beacon(&mut self, now: Time, node: NodeId, server: &Server, effects: &mut Vec<Effect>) {
-        let digest = self.digest;
+        let (asks, digest) = (self.asks(now), self.digest);
         let progress = self.peers.get_mut(&node).expect("the caller knows it");
-        send_beacon(now, progress, digest, server, effects);
+        send_beacon(asks, progress, digest, server, effects);
     }
 
     pub(super) fn beacon_to_all(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
+        let asks = self.asks(now);
         for progress in self.peers.values_mut().filter(|progress| !progress.dead) {
-            send_beacon(now, progress, self.digest, server, effects);
+            send_beacon(asks, progress, self.digest, server, effects);
         }
     }
 
     /// Those who were told nothing for long, and those who should have answered.
     pub(super) fn beacon_when_due(&mut self, now: Time, server: &Server, effects: &mut Vec<Effect>) {
+        let asks = self.asks(now);
         for (node, progress) in self.peers.iter_mut().filter(|(_, progress)| !progress.dead) {
-            let asks = progress.on_ticked(now);
+            let unanswered = progress.on_ticked(now);
             if !self.snapshots.is_lost(*node) {
-                send_frames(now, progress, server, effects);
+                send_frames(asks, progress, server, effects);
             }
-            if asks || now.since(progress.sent) >= server.timing.beacon {
-                send_beacon(now, progress, self.digest, server, effects);
+            if unanswered || now.since(progress.sent) >= server.timing.beacon {
+                send_beacon(asks, progress, self.digest, server, effects);
             }
         }
     }
@@ -103,6 +112,7 @@ impl Leader {
         server: &Server,
         effects: &mut Vec<Effect>,
     ) {
+        let asks = self.asks(now);
         let Some(progress) = self.peers.get_mut(&node) else { return };
         if progress.reading.take_if(|reading| *reading == from).is_none() {
             return;
@@ -114,14 +124,14 @@ impl Leader {
         for frame in frames {
             let wanted = progress.to_send().is_some_and(|mark| mark.position == frame.position());
             if wanted && frame.end() <= end {
-                send_frame(now, progress, &frame, commit, server, effects);
+                send_frame(asks, progress, &frame, commit, server, effects);
             }
         }
     }
 }
 
 /// Sends what the tail holds and the windows allow; what the tail holds no more comes from the disk.
-fn send_frames(now: Time, progress: &mut Progress, server: &Server, effects: &mut Vec<Effect>) {
+fn send_frames(asks: Asks, progress: &mut Progress, server: &Server, effects: &mut Vec<Effect>) {
     if progress.dead || progress.reading.is_some() {
         return;
     }
@@ -133,23 +143,29 @@ fn send_frames(now: Time, progress: &mut Progress, server: &Server, effects: &mu
             effects.push(Effect::ReadLog { node, from, bytes });
             return;
         };
-        send_frame(now, progress, frame, commit, server, effects);
+        send_frame(asks, progress, frame, commit, server, effects);
     }
 }
 
 fn send_frame(
-    now: Time,
+    asks: Asks,
     progress: &mut Progress,
     frame: &Frame,
     commit: Position,
     server: &Server,
     effects: &mut Vec<Effect>,
 ) {
-    let append = progress.append_frame(now, frame, commit, server.whole_bytes);
+    let append = progress.append_frame(asks, frame, commit, server.whole_bytes);
     server.send(progress.member.node, Body::Append(append), effects);
 }
 
-fn send_beacon(now: Time, progress: &mut Progress, digest: Option<Digest>, server: &Server, effects: &mut Vec<Effect>) {
-    let append = progress.beacon(now, server.journal.commit().position, digest);
+fn send_beacon(
+    asks: Asks,
+    progress: &mut Progress,
+    digest: Option<Digest>,
+    server: &Server,
+    effects: &mut Vec<Effect>,
+) {
+    let append = progress.beacon(asks, server.journal.commit().position, digest);
     server.send(progress.member.node, Body::Append(append), effects);
 }

@@ -15,7 +15,7 @@ use crate::time::Time;
 impl Leader {
     /// When this leader's right to read ends.
     pub(super) fn lease(&self, server: &Server) -> Option<Time> {
-        self.echoes.deadline(self.needed(server, Need::Promises), server.timing.lease)
+        self.echoes.deadline(self.needed(server, Need::Promises), |sent| self.pace.relied(sent))
     }
 
     pub(super) fn holds_lease(&self, now: Time, server: &Server) -> bool {

@@ -138,8 +138,8 @@ fn bind(address: SocketAddr) -> io::Result<(StdListener, StdSocket)> {
 fn state(config: &BalancerConfig, record: Option<Configuration>, incarnation: Incarnation) -> State {
     let defaults = Timing::default();
     let scale = |duration: Duration| Duration(duration.0 * config.heartbeat.0 / defaults.heartbeat.0);
-    let leader_silence = scale(defaults.leader_silence);
-    let timing = Timing { heartbeat: config.heartbeat, leader_silence, ..defaults };
+    let (leader_silence, leader_silence_calm) = (scale(defaults.leader_silence), scale(defaults.leader_silence_calm));
+    let timing = Timing { heartbeat: config.heartbeat, leader_silence, leader_silence_calm, ..defaults };
     let fresh = LogId(rand::random::<u128>().max(1));
     let boot = CoordinatorBoot { record, fresh, min_insync: config.min_insync, timing, rules: Rules::ALL };
     let salt = rand::random();
