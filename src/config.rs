@@ -212,6 +212,8 @@ pub const ENDED_SESSIONS_KEPT: usize = 8;
 pub const CONTACT_BYTES_MAX: usize = 255;
 /// D: how long a read lease lasts.
 pub const CLUSTER_LEASE: Duration = Duration::from_millis(200);
+/// A server that takes larger items works on one for longer than a lease may be late: it keeps the longer one.
+pub const CALM_ITEM_BYTES_MAX: usize = 4 << 20;
 /// The longest that a server promises anything for.
 pub const CLUSTER_LEASE_MAX: Duration = Duration::from_millis(10_000);
 /// How long a leader's lasts while nothing is late. A leader that says nothing can be replaced no earlier than `1.25 D + 5 ms` after it

@@ -19,7 +19,7 @@ use super::message::{Body, Header, Message, Registered};
 use super::pace::Pace;
 use super::rules::{Rule, Rules};
 use crate::config;
-use crate::time::Time;
+use crate::time::{Duration, Time};
 pub use recover::{ForceRefusal, RecoverFault};
 
 /// What a coordinator knows when it starts.
@@ -225,7 +225,9 @@ impl Coordinator {
                 self.announce(from, effects);
             }
             Body::ChangeAsked { members } => self.on_change_asked(now, &header, members, effects),
-            Body::HeartbeatAck { echo, .. } if self.is_leader(&header) => self.on_heartbeat_ack(now, echo),
+            Body::HeartbeatAck { echo, lease, .. } if self.is_leader(&header) => {
+                self.on_heartbeat_ack(now, echo, lease)
+            }
             Body::CandidateAnswer { end, promise_left, doubtful } => {
                 let answer = Answer { incarnation: header.source_incarnation, end, promise_left, doubtful };
                 self.on_answer(now, from, answer);
@@ -240,13 +242,16 @@ impl Coordinator {
     }
 
     /// The leader heard the heartbeat that was sent at `echo`. An answer counts from there: it may have been long on its way.
-    fn on_heartbeat_ack(&mut self, now: Time, echo: Time) {
+    fn on_heartbeat_ack(&mut self, now: Time, echo: Time, lease: Duration) {
         if echo > now {
             return; // the coordinator that asked ran before this one, by another clock
         }
         self.leader_answered = self.leader_answered.max(Some(echo));
         self.leader_heard = self.leader_heard.max(echo);
         self.silence.on_round_trip(now, now.since(echo));
+        if lease > self.timing.lease_calm {
+            self.silence.on_late(now);
+        }
         // R5: it lives, so it is not deposed; those who promise nothing more are freed by its next change
         if !self.leader_gone && !self.leader_is_silent(now) && self.election.take().is_some() {
             self.silence.on_false_alarm(now);

@@ -172,6 +172,8 @@ pub enum Body {
     HeartbeatAck {
         /// The heartbeat's `sent`.
         echo: Time,
+        /// How long the leader's lease is now: nobody else can lead earlier, and where it is long something was late.
+        lease: Duration,
         /// Where the leader's log stands.
         end: Mark,
     },

@@ -198,6 +198,7 @@ scripts! {
     lagging_follower
     partitioned_old_leader
     shrink_during_a_write
+    silent_leader_is_replaced
     coordinator_dies
     coordinator_restarts_mid_change
     double_failover

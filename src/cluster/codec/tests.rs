@@ -115,7 +115,10 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         any::<u128>().prop_map(|yours| Body::Refused { yours: LogId(yours) }),
         (any::<u64>(), registered).prop_map(|(sent, registered)| Body::Heartbeat { sent: Time(sent), registered }),
-        (any::<u64>(), mark()).prop_map(|(echo, end)| Body::HeartbeatAck { echo: Time(echo), end }),
+        (any::<u64>(), any::<u64>(), mark()).prop_map(|(echo, lease, end)| {
+            let (echo, lease) = (Time(echo), Duration(lease));
+            Body::HeartbeatAck { echo, lease, end }
+        }),
         members().prop_map(|members| Body::ChangeAsked { members }),
         any::<bool>().prop_map(|proven_dead| Body::CandidateAsked { proven_dead }),
         (mark(), any::<u64>(), any::<bool>()).prop_map(|(end, left, doubtful)| Body::CandidateAnswer {

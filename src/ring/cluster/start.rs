@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::ClusterParts;
-use crate::cluster::{Boot, Replica, codec};
-use crate::config::{ClusterConfig, ServerConfig};
+use crate::cluster::{Boot, Replica, Timing, codec};
+use crate::config::{self, ClusterConfig, ServerConfig};
 use crate::contact::Contact;
 use crate::node::{Gate, Node};
 use crate::ring::clock;
@@ -22,6 +22,7 @@ pub struct Opened {
     bound: Bound,
     disk: replica_disk::Opened,
     contact: Contact,
+    timing: Timing,
 }
 
 /// What a server in a cluster is made of.
@@ -49,7 +50,13 @@ pub fn open(config: &ServerConfig, place: &ClusterConfig) -> Result<Opened, Serv
     };
     let dir = config.data_dir.as_ref().expect("the options give a cluster's server one");
     let disk = replica_disk::open(dir, config.fsync).map_err(|error| ServerError::Log(Box::new(error)))?;
-    Ok(Opened { bound, disk, contact })
+    Ok(Opened { bound, disk, contact, timing: timing(config.item_bytes_max) })
+}
+
+/// How long a server that takes items of up to so many bytes may be silent, while nothing is wrong with it.
+fn timing(item_bytes_max: usize) -> Timing {
+    let usual = Timing::default();
+    if item_bytes_max > config::CALM_ITEM_BYTES_MAX { Timing { lease_calm: usual.lease, ..usual } } else { usual }
 }
 
 impl Opened {
@@ -58,7 +65,7 @@ impl Opened {
     /// # Errors
     /// When that cannot be, or the system gives no guardian and no threads.
     pub fn join(self, mut writes: Writes, place: &ClusterConfig, threads: usize) -> Result<Joined, ServerError> {
-        let Self { bound, disk, contact } = self;
+        let Self { bound, disk, contact, timing } = self;
         let (node, incarnation) = (disk.node(), disk.incarnation());
         writes.join(node, incarnation);
         let (disk, boot) = disk.start(&mut writes).map_err(|error| ServerError::Log(Box::new(error)))?;
@@ -68,7 +75,7 @@ impl Opened {
         // where a frame is so large that its message may or may not go in pieces, both look after it
         let whole_bytes = transport::whole_bytes_max(datagram_bytes, key.is_some()) - codec::APPEND_BYTES_MIN;
         let strict_reads = place.strict_reads;
-        let boot = Boot { contact: contact.to_string(), strict_reads, whole_bytes, ..boot };
+        let boot = Boot { contact: contact.to_string(), timing, strict_reads, whole_bytes, ..boot };
         let mut said = Vec::new();
         let machine = Replica::start(clock::now(), boot, &mut said);
         let gate = Arc::new(Gate::new(threads, place.strict_reads));
