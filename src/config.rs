@@ -214,6 +214,10 @@ pub const CONTACT_BYTES_MAX: usize = 255;
 pub const CLUSTER_LEASE: Duration = Duration::from_millis(200);
 /// A server that takes larger items works on one for longer than a lease may be late: it keeps the longer one.
 pub const CALM_ITEM_BYTES_MAX: usize = 4 << 20;
+/// How long a turn may work on one such item: so long for each of its MiB.
+pub const SLACK_PER_MIB: Duration = Duration::from_millis(25);
+/// The longest that a leader may ask the coordinator to be more patient with it: what an item of the largest size may take.
+pub const CLUSTER_SLACK_MAX: Duration = Duration::from_millis(60_000);
 /// The longest that a server promises anything for.
 pub const CLUSTER_LEASE_MAX: Duration = Duration::from_millis(10_000);
 /// How long a leader's lasts while nothing is late. A leader that says nothing can be replaced no earlier than `1.25 D + 5 ms` after it

@@ -102,6 +102,8 @@ pub struct Coordinator {
     leader_heard: Time,
     /// How long the leader may be silent.
     silence: Pace,
+    /// How much longer this leader may be.
+    slack: Duration,
     /// When the newest heartbeat was sent that this leader answered; nothing until it has.
     leader_answered: Option<Time>,
     /// The leader's incarnation is dead, or leads no more by its own word (R25).
@@ -128,6 +130,7 @@ impl Coordinator {
             servers: BTreeMap::new(),
             leader_heard: now,
             silence: Pace::new(now, timing.leader_silence_calm, timing.leader_silence),
+            slack: Duration(0),
             leader_answered: None,
             leader_gone: false,
             dead: BTreeMap::new(),
@@ -225,8 +228,9 @@ impl Coordinator {
                 self.announce(from, effects);
             }
             Body::ChangeAsked { members } => self.on_change_asked(now, &header, members, effects),
-            Body::HeartbeatAck { echo, lease, .. } if self.is_leader(&header) => {
-                self.on_heartbeat_ack(now, echo, lease)
+            Body::HeartbeatAck { echo, lease, slack, .. } if self.is_leader(&header) => {
+                self.slack = slack;
+                self.on_heartbeat_ack(now, echo, lease);
             }
             Body::CandidateAnswer { end, promise_left, doubtful } => {
                 let answer = Answer { incarnation: header.source_incarnation, end, promise_left, doubtful };
@@ -258,14 +262,18 @@ impl Coordinator {
         }
     }
 
+    fn silence(&self) -> Duration {
+        Duration(self.silence.length().0 + self.slack.0)
+    }
+
     fn leader_is_silent(&self, now: Time) -> bool {
-        now.since(self.leader_heard) >= self.silence.length()
+        now.since(self.leader_heard) >= self.silence()
     }
 
     /// Whether the leader hears this coordinator. One that hears nobody finds all others silent, and the change that it asks for
     /// would leave it alone in a configuration that it never learns of.
     fn leader_hears(&self, now: Time) -> bool {
-        self.leader_answered.is_some_and(|answered| now.since(answered) < self.silence.length())
+        self.leader_answered.is_some_and(|answered| now.since(answered) < self.silence())
     }
 
     /// Whether the sender holds no data or this cluster's. A log that was written before its server was in any cluster founds one, and
@@ -355,6 +363,7 @@ impl Coordinator {
         let leads = |record: &Configuration| (record.leader, record.leader_incarnation);
         if before.as_ref().map(leads) != self.record.as_ref().map(leads) {
             self.leader_answered = None;
+            self.slack = Duration(0);
             self.silence.on_nothing_heard(now);
         }
         let record = self.record.as_ref().expect("it was just set");
@@ -438,7 +447,7 @@ impl Coordinator {
             if self.beaten.is_none() {
                 self.watch_leader(effects);
             }
-            let stopped = self.beaten.is_some_and(|at| now.since(at) >= self.silence.length());
+            let stopped = self.beaten.is_some_and(|at| now.since(at) >= self.silence());
             if stopped {
                 self.silence.on_false_alarm(now);
                 self.leader_heard = now;

@@ -25,6 +25,8 @@ pub struct Timing {
     pub beacon: Duration,
     /// Silence after which a leader asks to leave a member out, and takes the coordinator for gone.
     pub silence: Duration,
+    /// How much longer than others a leader may be silent while nothing is wrong with it; `silence` has it too.
+    pub slack: Duration,
     /// Between two heartbeats of the coordinator.
     pub heartbeat: Duration,
     /// Without an answer for so long something is sent again.
@@ -46,6 +48,7 @@ impl Default for Timing {
             lease_calm: config::CLUSTER_LEASE_CALM,
             beacon: config::CLUSTER_BEACON,
             silence: config::CLUSTER_SILENCE,
+            slack: Duration(0),
             heartbeat: config::CLUSTER_HEARTBEAT,
             resend: config::CLUSTER_RESEND,
             patience: config::CLUSTER_READ_PATIENCE,
@@ -66,6 +69,7 @@ impl Timing {
             lease_calm: Duration::from_millis(300),
             beacon: Duration::from_millis(20),
             silence: Duration::from_millis(60),
+            slack: Duration(0),
             heartbeat: Duration::from_millis(20),
             resend: Duration::from_millis(20),
             patience: Duration::from_millis(1000),

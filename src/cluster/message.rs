@@ -54,6 +54,9 @@ impl Message {
             Body::Append(append) => append.fault(epoch),
             Body::Ack(ack) => ack.standing.fault(),
             Body::SnapshotNeeded { from } => from.fault(),
+            Body::HeartbeatAck { slack, .. } if *slack > config::CLUSTER_SLACK_MAX => {
+                Some("it may be silent for too long")
+            }
             Body::Register { end, .. } | Body::HeartbeatAck { end, .. } | Body::CandidateAnswer { end, .. } => {
                 end.fault()
             }
@@ -174,6 +177,8 @@ pub enum Body {
         echo: Time,
         /// How long the leader's lease is now: nobody else can lead earlier, and where it is long something was late.
         lease: Duration,
+        /// How much longer than others it may be silent while nothing is wrong with it: it takes large items.
+        slack: Duration,
         /// Where the leader's log stands.
         end: Mark,
     },

@@ -161,6 +161,7 @@ impl Scope {
             lease_calm: steps(self.lease as u64),
             beacon: steps(1),
             silence: steps(2),
+            slack: steps(0),
             heartbeat: steps(1),
             resend: steps(1),
             // no reads wait, no disk is full

@@ -27,7 +27,7 @@ pub const KINDS: [(u16, &str, &str); 19] = [
     (5, "register", "contact, end mark, doubtful flag 1"),
     (6, "refused", "yours 16"),
     (7, "heartbeat", "sent 8, count 1, then of each: name 8, contact, incarnation 8"),
-    (8, "heartbeat ack", "echo 8, lease 8, end mark"),
+    (8, "heartbeat ack", "echo 8, lease 8, slack 8, end mark"),
     (9, "change asked", "members"),
     (10, "candidate asked", "proven dead flag 1"),
     (11, "candidate answer", "end mark, promise left 8, doubtful flag 1"),
@@ -77,9 +77,10 @@ pub fn encode(body: &Body, writer: &mut Writer<'_>) -> u16 {
             }
             7
         }
-        Body::HeartbeatAck { echo, lease, end } => {
+        Body::HeartbeatAck { echo, lease, slack, end } => {
             writer.u64(echo.0);
             writer.u64(lease.0);
+            writer.u64(slack.0);
             writer.mark(*end);
             8
         }
@@ -192,7 +193,10 @@ pub fn decode(kind: u16, rest: &mut Rest<'_>) -> Result<Body, CodecFault> {
             })?;
             Body::Heartbeat { sent, registered }
         }
-        8 => Body::HeartbeatAck { echo: rest.time()?, lease: Duration(rest.u64()?), end: rest.mark()? },
+        8 => {
+            let (echo, lease, slack) = (rest.time()?, Duration(rest.u64()?), Duration(rest.u64()?));
+            Body::HeartbeatAck { echo, lease, slack, end: rest.mark()? }
+        }
         9 => Body::ChangeAsked { members: rest.members()? },
         10 => Body::CandidateAsked { proven_dead: rest.flag()? },
         11 => {

@@ -115,9 +115,9 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         any::<u128>().prop_map(|yours| Body::Refused { yours: LogId(yours) }),
         (any::<u64>(), registered).prop_map(|(sent, registered)| Body::Heartbeat { sent: Time(sent), registered }),
-        (any::<u64>(), any::<u64>(), mark()).prop_map(|(echo, lease, end)| {
-            let (echo, lease) = (Time(echo), Duration(lease));
-            Body::HeartbeatAck { echo, lease, end }
+        (any::<u64>(), any::<u64>(), 0..=config::CLUSTER_SLACK_MAX.0, mark()).prop_map(|(echo, lease, slack, end)| {
+            let (echo, lease, slack) = (Time(echo), Duration(lease), Duration(slack));
+            Body::HeartbeatAck { echo, lease, slack, end }
         }),
         members().prop_map(|members| Body::ChangeAsked { members }),
         any::<bool>().prop_map(|proven_dead| Body::CandidateAsked { proven_dead }),

@@ -52,7 +52,8 @@ impl Leader {
         }
         self.coordinator_heard = now;
         let end = server.journal.end();
-        server.send(COORDINATOR, Body::HeartbeatAck { echo: sent, lease: self.pace.length(), end }, effects);
+        let (lease, slack) = (self.pace.length(), server.timing.slack);
+        server.send(COORDINATOR, Body::HeartbeatAck { echo: sent, lease, slack, end }, effects);
         for Registered { member, incarnation } in registered {
             let node = member.node;
             let configured = server.configuration.as_ref().is_some_and(|configuration| configuration.has(node));

@@ -14,6 +14,7 @@ use crate::ring::guardian::Guardian;
 use crate::ring::peer::{self, Bound, Connections};
 use crate::ring::replica_disk;
 use crate::ring::server::ServerError;
+use crate::time::Duration;
 use crate::transport::{self, Identity};
 use crate::writes::Writes;
 
@@ -56,7 +57,11 @@ pub fn open(config: &ServerConfig, place: &ClusterConfig) -> Result<Opened, Serv
 /// How long a server that takes items of up to so many bytes may be silent, while nothing is wrong with it.
 fn timing(item_bytes_max: usize) -> Timing {
     let usual = Timing::default();
-    if item_bytes_max > config::CALM_ITEM_BYTES_MAX { Timing { lease_calm: usual.lease, ..usual } } else { usual }
+    if item_bytes_max <= config::CALM_ITEM_BYTES_MAX {
+        return usual;
+    }
+    let slack = Duration((item_bytes_max >> 20) as u64 * config::SLACK_PER_MIB.0).min(config::CLUSTER_SLACK_MAX);
+    Timing { lease_calm: usual.lease, silence: Duration(usual.silence.0 + slack.0), slack, ..usual }
 }
 
 impl Opened {
