@@ -1,5 +1,6 @@
 //! What is special about some writes: counted once, in order, large, refused.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::history::connection::{Answer, Connection};
@@ -7,6 +8,9 @@ use crate::history::load::{Load, Plan};
 use crate::history::standing;
 use crate::linear::{Op, Outcome};
 use crate::machines::{Cluster, PATIENCE, Shape, hold};
+
+/// How long anything with a value of many MiB may take on a busy machine.
+const LARGE_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Asks until it is done; a refusal is one of a server that waits for others.
 #[track_caller]
@@ -132,6 +136,41 @@ fn large_values_are_replicated() {
     hold(load.more_writes(30, PATIENCE));
     cluster.start_server(leader);
     cluster.conclude("large values are replicated", load);
+}
+
+/// Values near the largest that `-I 64m` takes: each is work for many turns and leaves in a thousand datagrams.
+#[test]
+fn values_of_sixty_mebibytes_are_replicated() {
+    let shape = Shape { options: &["-t", "1", "-I", "64m", "-m", "400"], ..Shape::THREE };
+    let cluster = Cluster::start(&shape);
+    cluster.until_whole();
+    for place in 0..3 {
+        let value: Vec<u8> = (0..60_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ place).collect();
+        let key = format!("large{place}");
+        let set = Op::Set(value.clone());
+        let mut connection = Connection::open(cluster.address(place.into()), LARGE_PATIENCE).expect("it listens");
+        let stored = connection.ask(&key, &set).expect("an answer");
+        assert_eq!(stored, Answer::Told(Outcome::Stored), "through server {place}");
+        for reader in cluster.addresses() {
+            let read = read_large(reader, &key);
+            // not by assert_eq, which would print it
+            assert!(read == value, "server {reader} has {} bytes of {}", read.len(), value.len());
+        }
+    }
+    hold(standing::same_data(&cluster.addresses(), PATIENCE));
+}
+
+/// A value at a server that may not be sure of its lease yet.
+fn read_large(server: SocketAddr, key: &str) -> Vec<u8> {
+    let deadline = Instant::now() + LARGE_PATIENCE;
+    loop {
+        let mut connection = Connection::open(server, LARGE_PATIENCE).expect("it listens");
+        match connection.ask(key, &Op::Get).expect("an answer") {
+            Answer::Told(Outcome::Value { value, .. }) => return value,
+            told @ Answer::Told(_) => panic!("{server} says {told:?}"),
+            Answer::Refused(line) => assert!(Instant::now() < deadline, "{server} reads nothing: {line}"),
+        }
+    }
 }
 
 /// R10: with one server left nothing is written, and nothing that was refused is there later.
