@@ -22,6 +22,8 @@ mod load;
 mod machine;
 mod measure;
 mod memory;
+#[allow(dead_code, reason = "the interface of the load and of what shows it; both follow")]
+mod recording;
 mod replicated;
 mod reply;
 mod request;
