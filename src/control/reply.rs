@@ -1,11 +1,12 @@
-//! What a server answers: from bytes to replies. Pure; takes whole replies off the front of the buffer and leaves the
-//! rest for the next call.
+//! What a server answers, to keep: what [`proto`](crate::proto) reads off the receive buffer, with everything owned.
+//! Pure; takes whole replies off the front of the buffer and leaves the rest for the next call.
 
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::config::{ITEM_BYTES_CEILING, LINE_BYTES_MAX};
+pub use crate::proto::Fault;
+use crate::proto::{Answer, Answered, parse_answer};
 
 /// One reply. Of a `get` and of `stats` several make the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +55,6 @@ pub enum Reply {
     Refused(Fault, Bytes),
 }
 
-/// Whose fault a refusal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// `ERROR`, `CLIENT_ERROR`: the request's.
-    Client,
-    /// `SERVER_ERROR`: the server's.
-    Server,
-}
-
 /// What came is not the memcached protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(
@@ -82,98 +74,42 @@ const SHOWN_BYTES_MAX: usize = 60;
 /// Takes one reply off the front of the buffer; nothing when it is not there in full yet, and then nothing is taken.
 ///
 /// # Errors
-/// When the bytes cannot be the beginning of a reply; the buffer is of no use then.
+/// When the bytes cannot be the beginning of a reply to a classic command; the buffer is of no use then.
 pub fn take(input: &mut BytesMut) -> Result<Option<Reply>, Malformed> {
-    let malformed = |input: &BytesMut| Malformed(Bytes::copy_from_slice(&input[..input.len().min(SHOWN_BYTES_MAX)]));
-    let Some(end) = memchr::memchr(b'\n', &input[..input.len().min(LINE_BYTES_MAX)]) else {
-        return if input.len() < LINE_BYTES_MAX { Ok(None) } else { Err(malformed(input)) };
-    };
-    let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
-    if line.starts_with(b"VALUE ") {
-        let Some(header) = value_header(line) else { return Err(malformed(input)) };
-        return take_value(input, end + 1, header).map_err(|()| malformed(input));
+    let malformed = || Malformed(Bytes::copy_from_slice(&input[..input.len().min(SHOWN_BYTES_MAX)]));
+    match parse_answer(input) {
+        Answered::Need { total } => {
+            // room in one go for a large value, rather than by doubling
+            input.reserve(total - input.len());
+            Ok(None)
+        }
+        Answered::Malformed => Err(malformed()),
+        Answered::Answer { answer, consumed } => {
+            let reply = owned(&answer).ok_or_else(malformed)?;
+            input.advance(consumed);
+            Ok(Some(reply))
+        }
     }
-    let Some(reply) = simple(line) else { return Err(malformed(input)) };
-    input.advance(end + 1);
-    Ok(Some(reply))
 }
 
-struct ValueHeader {
-    key: Bytes,
-    flags: u32,
-    length: usize,
-    cas: Option<u64>,
-}
-
-/// `VALUE <key> <flags> <bytes>[ <cas>]`
-fn value_header(line: &[u8]) -> Option<ValueHeader> {
-    let mut words = line.split(|&byte| byte == b' ').skip(1);
-    let key = Bytes::copy_from_slice(words.next()?);
-    let flags = number(words.next()?)?.try_into().ok()?;
-    let length = number(words.next()?)?.try_into().ok().filter(|&length: &usize| length <= ITEM_BYTES_CEILING)?;
-    let cas = match words.next() {
-        Some(word) => Some(number(word)?),
-        None => None,
-    };
-    (words.next().is_none() && !key.is_empty()).then_some(ValueHeader { key, flags, length, cas })
-}
-
-fn take_value(input: &mut BytesMut, line_bytes: usize, header: ValueHeader) -> Result<Option<Reply>, ()> {
-    let total = line_bytes + header.length + 2;
-    if input.len() < total {
-        // room in one go for a large value, rather than by doubling
-        input.reserve(total - input.len());
-        return Ok(None);
-    }
-    if &input[total - 2..total] != b"\r\n" {
-        return Err(());
-    }
-    input.advance(line_bytes);
-    let data = input.split_to(header.length).freeze();
-    input.advance(2);
-    Ok(Some(Reply::Value { key: header.key, flags: header.flags, cas: header.cas, data }))
-}
-
-fn simple(line: &[u8]) -> Option<Reply> {
-    let reply = match line {
-        b"END" => Reply::End,
-        b"RESET" => Reply::Reset,
-        b"STORED" => Reply::Stored,
-        b"NOT_STORED" => Reply::NotStored,
-        b"EXISTS" => Reply::Exists,
-        b"NOT_FOUND" => Reply::NotFound,
-        b"DELETED" => Reply::Deleted,
-        b"TOUCHED" => Reply::Touched,
-        b"OK" => Reply::Ok,
-        _ if line.first().is_some_and(u8::is_ascii_digit) => Reply::Number(number(line)?),
-        _ => return with_text(line),
-    };
-    Some(reply)
-}
-
-fn with_text(line: &[u8]) -> Option<Reply> {
-    if let Some(text) = line.strip_prefix(b"STAT ") {
-        let name = text.split(|&byte| byte == b' ').next().filter(|name| !name.is_empty())?;
-        let value = text.get(name.len() + 1..).unwrap_or_default();
-        return Some(Reply::Stat { name: Bytes::copy_from_slice(name), value: Bytes::copy_from_slice(value) });
-    }
-    if let Some(version) = line.strip_prefix(b"VERSION ") {
-        return Some(Reply::Version(Bytes::copy_from_slice(version)));
-    }
-    let fault = if line.starts_with(b"SERVER_ERROR") {
-        Fault::Server
-    } else if line.starts_with(b"CLIENT_ERROR") || line.starts_with(b"ERROR") {
-        Fault::Client
-    } else {
-        return None;
-    };
-    Some(Reply::Refused(fault, Bytes::copy_from_slice(line)))
-}
-
-/// A decimal number, digits only.
-fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+/// Nothing for the answer to a meta command, which the client never sends.
+fn owned(answer: &Answer<'_>) -> Option<Reply> {
+    let bytes = Bytes::copy_from_slice;
+    Some(match *answer {
+        Answer::Value { key, flags, cas, data } => Reply::Value { key: bytes(key), flags, cas, data: bytes(data) },
+        Answer::Stat { name, value } => Reply::Stat { name: bytes(name), value: bytes(value) },
+        Answer::End => Reply::End,
+        Answer::Reset => Reply::Reset,
+        Answer::Stored => Reply::Stored,
+        Answer::NotStored => Reply::NotStored,
+        Answer::Exists => Reply::Exists,
+        Answer::NotFound => Reply::NotFound,
+        Answer::Deleted => Reply::Deleted,
+        Answer::Touched => Reply::Touched,
+        Answer::Ok => Reply::Ok,
+        Answer::Number(number) => Reply::Number(number),
+        Answer::Version(version) => Reply::Version(bytes(version)),
+        Answer::Refused(fault, line) => Reply::Refused(fault, bytes(line)),
+        Answer::Meta { .. } => return None,
+    })
 }

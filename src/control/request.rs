@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::reply::Reply;
 use crate::config::{GET_LINE_BYTES_MAX, KEY_BYTES_MAX};
+use crate::proto::{Direction, Store, StoreVerb, request as wire};
 use crate::time::{RELATIVE_SECONDS_MAX, Seconds};
 
 /// A key that every server takes: 1 to 250 bytes, none of them a space or a control character.
@@ -183,62 +184,36 @@ impl Request {
     /// The bytes to send.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         match self {
             Self::Store { mode, key, flags, exptime, value } => {
-                out.reserve(KEY_BYTES_MAX + 80 + value.len());
-                words(&mut out, &[mode.verb().as_bytes(), key.as_bytes()]);
-                out.put_slice(format!(" {flags} {exptime} {}", value.len()).as_bytes());
-                if let StoreMode::Cas(unique) = mode {
-                    out.put_slice(format!(" {unique}").as_bytes());
-                }
-                out.put_slice(b"\r\n");
-                out.put_slice(value);
+                let cas = if let StoreMode::Cas(unique) = mode { *unique } else { 0 };
+                let (key, exptime) = (key.as_bytes(), exptime.cast_signed());
+                let store = Store { verb: mode.verb(), key, flags: *flags, exptime, cas, value, noreply: false };
+                wire::store(&mut out, &store);
             }
-            Self::Get { keys, with_cas } => {
-                out.put_slice(if *with_cas { b"gets" } else { b"get" });
-                for key in keys {
-                    out.put_u8(b' ');
-                    out.put_slice(key.as_bytes());
-                }
-            }
-            Self::Delete(key) => words(&mut out, &[b"delete", key.as_bytes()]),
-            Self::Increment(key, delta) => words(&mut out, &[b"incr", key.as_bytes(), delta.to_string().as_bytes()]),
-            Self::Decrement(key, delta) => words(&mut out, &[b"decr", key.as_bytes(), delta.to_string().as_bytes()]),
-            Self::Touch(key, exptime) => words(&mut out, &[b"touch", key.as_bytes(), exptime.to_string().as_bytes()]),
-            Self::Stats(arguments) => {
-                out.put_slice(b"stats");
-                for argument in arguments {
-                    out.put_u8(b' ');
-                    out.put_slice(argument);
-                }
-            }
-            Self::Version => out.put_slice(b"version"),
+            Self::Get { keys, with_cas } => wire::get(&mut out, keys.iter().map(Key::as_bytes), *with_cas),
+            Self::Delete(key) => wire::delete(&mut out, key.as_bytes()),
+            Self::Increment(key, delta) => wire::arithmetic(&mut out, Direction::Increment, key.as_bytes(), *delta),
+            Self::Decrement(key, delta) => wire::arithmetic(&mut out, Direction::Decrement, key.as_bytes(), *delta),
+            Self::Touch(key, exptime) => wire::touch(&mut out, key.as_bytes(), exptime.cast_signed()),
+            Self::Stats(arguments) => wire::words(&mut out, "stats", arguments.iter().map(|word| &word[..])),
+            Self::Version => wire::words(&mut out, "version", []),
         }
-        out.put_slice(b"\r\n");
-        out.freeze()
+        out.into()
     }
 }
 
 impl StoreMode {
-    const fn verb(self) -> &'static str {
+    const fn verb(self) -> StoreVerb {
         match self {
-            Self::Set => "set",
-            Self::Add => "add",
-            Self::Replace => "replace",
-            Self::Append => "append",
-            Self::Prepend => "prepend",
-            Self::Cas(_) => "cas",
+            Self::Set => StoreVerb::Set,
+            Self::Add => StoreVerb::Add,
+            Self::Replace => StoreVerb::Replace,
+            Self::Append => StoreVerb::Append,
+            Self::Prepend => StoreVerb::Prepend,
+            Self::Cas(_) => StoreVerb::Cas,
         }
-    }
-}
-
-fn words(out: &mut BytesMut, words: &[&[u8]]) {
-    for (place, word) in words.iter().enumerate() {
-        if place > 0 {
-            out.put_u8(b' ');
-        }
-        out.put_slice(word);
     }
 }
 
