@@ -1,11 +1,17 @@
 //! Why a load ended early: the one error type of this crate. In `run` a wrong reply is no failure but a count in the
-//! [`Tally`](crate::reply::Tally), unless nothing after it can be understood.
+//! [`Tally`](crate::engine::Tally), unless nothing after it can be understood.
 
 use std::process::ExitCode;
 use std::{fmt, io};
 
+/// Exit status when an objective of `--fail-if` was missed.
+pub const EXIT_MISSED: u8 = 2;
+/// Exit status when the load generator was the limit, so that the figures are its own.
+pub const EXIT_INVALID: u8 = 3;
 /// Exit status when a reply was wrong.
-pub const EXIT_WRONG_REPLIES: u8 = 2;
+pub const EXIT_WRONG_REPLIES: u8 = 4;
+/// Exit status when the command line was wrong, as sysexits has it.
+pub const EXIT_USAGE: u8 = 64;
 
 /// What could not be done, in words for the one who typed the command.
 #[derive(Debug)]

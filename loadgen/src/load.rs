@@ -77,11 +77,6 @@ impl Load {
         self.shared.operations.load(Ordering::Relaxed)
     }
 
-    /// Whether a thread has ended, done or failed.
-    pub fn has_ended(&self) -> bool {
-        self.threads.iter().any(JoinHandle::is_finished)
-    }
-
     /// Stops after the batches that are under way.
     pub fn stop(self) -> Result<Outcome, Failure> {
         self.shared.stop.store(true, Ordering::Relaxed);

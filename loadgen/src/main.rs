@@ -14,6 +14,7 @@ mod compare;
 mod connection;
 mod contest;
 mod durable;
+mod engine;
 mod failover;
 mod failure;
 mod fill;
@@ -22,7 +23,6 @@ mod load;
 mod machine;
 mod measure;
 mod memory;
-#[allow(dead_code, reason = "the interface of the load and of what shows it; both follow")]
 mod recording;
 mod replicated;
 mod reply;
@@ -30,20 +30,25 @@ mod request;
 mod run;
 mod server;
 mod table;
+mod workload;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::failure::{EXIT_USAGE, Failure};
 
-/// Load generator: exit status 0 when every reply was right, 2 when one was wrong, 1 when the load could not be run.
+/// Puts load on servers that speak memcached's language.
 #[derive(Parser)]
-#[command(name = "loadgen", version)]
+#[command(name = "loadgen", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_HELP: &str = "\
+Exit status: 0 every reply was right, 1 the load could not be run, 2 an objective of --fail-if or search was missed, 3 the
+load generator itself was the limit, 4 a reply was wrong, 64 a wrong command line.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -62,7 +67,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match dispatch(&Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(&cli.command) {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("loadgen: {failure}");

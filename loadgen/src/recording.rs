@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 
 use crate::machine::Machine;
 
-/// Smallest latency that histograms tell apart from nothing: a microsecond, in nanoseconds.
-pub const LATENCY_NS_MIN: u64 = 1_000;
+/// Smallest difference that histograms of latencies tell, in nanoseconds.
+pub const LATENCY_NS_MIN: u64 = 100;
 /// Largest latency of histograms: a minute, in nanoseconds. What takes longer counts as this.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant decimal digits of the latencies of a whole run.
