@@ -1,6 +1,7 @@
 //! `loadgen`: puts load on servers that speak memcached's language, checks every reply, and says what it cost them.
 //!
-//! - `run`: one load against a running server
+//! - `run`: one load against running servers
+//! - `search`: the highest rate that keeps a latency objective
 //! - `compare`: CPU time per request beside memcached's
 //! - `durable`: sets that wait for the disk, beside Redis
 //! - `memory`: bytes per item and per idle connection
@@ -28,6 +29,7 @@ mod replicated;
 mod reply;
 mod request;
 mod run;
+mod search;
 mod server;
 mod table;
 mod workload;
@@ -54,6 +56,8 @@ load generator itself was the limit, 4 a reply was wrong, 64 a wrong command lin
 enum Command {
     /// One load against a running server
     Run(run::RunArgs),
+    /// The highest rate that keeps a latency objective
+    Search(search::SearchArgs),
     /// CPU time per request, ours beside memcached's
     Compare(compare::CompareArgs),
     /// Sets per second that wait for the disk, ours beside Redis
@@ -87,6 +91,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
     server::clean_up_on_signals()?;
     match command {
         Command::Run(args) => run::run(args),
+        Command::Search(args) => search::run(args),
         Command::Compare(args) => compare::run(args).map(|()| ExitCode::SUCCESS),
         Command::Durable(args) => durable::run(args).map(|()| ExitCode::SUCCESS),
         Command::Memory(args) => memory::run(args).map(|()| ExitCode::SUCCESS),

@@ -119,7 +119,7 @@ fn orders(pace: Pace, sessions: usize, pipeline: usize, seconds: u64) -> Orders 
 }
 
 /// Lets time pass from event to event until the load is done.
-fn play(orders: Orders, server: &mut FakeServer) -> Generator {
+fn play(orders: &Orders, server: &mut FakeServer) -> Generator {
     let (mut generator, mut now) = (Generator::new(orders.clone()), 0);
     let mut kept = vec![Vec::new(); orders.sessions];
     (0..orders.sessions).for_each(|session| generator.connected(session, 0));
@@ -192,7 +192,7 @@ fn an_open_loop_reports_the_computed_latencies() {
         (Spacing::Poisson, 900_000, 0),
     ] {
         let (delays, orders) = (Delays { service, stall }, orders(Pace::Open { rate: 1000.0, spacing }, 8, 16, 5));
-        let mut generator = play(orders.clone(), &mut FakeServer::new(delays));
+        let mut generator = play(&orders, &mut FakeServer::new(delays));
         let all = sum(&mut generator);
         assert_eq!((all.tally.answered, all.tally.unanswered), (all.latencies.len(), 0));
         assert_same(&all.latencies, computed_open(&orders, delays));
@@ -205,7 +205,7 @@ fn a_request_that_waits_for_a_connection_waits_on_the_schedule() {
     // one in flight on one connection: all else that is due in the stall waits here and not at the server
     let delays = Delays { service: 100_000, stall: 100 * MS };
     let orders = orders(Pace::Open { rate: 2000.0, spacing: Spacing::Fixed }, 1, 1, 5);
-    let all = sum(&mut play(orders.clone(), &mut FakeServer::new(delays)));
+    let all = sum(&mut play(&orders, &mut FakeServer::new(delays)));
     assert_same(&all.latencies, computed_open(&orders, delays));
 }
 
@@ -213,7 +213,7 @@ fn a_request_that_waits_for_a_connection_waits_on_the_schedule() {
 fn a_closed_loop_reports_the_computed_latencies() {
     for (stall, pipeline) in [(0, 1), (100 * MS, 1), (100 * MS, 4)] {
         let delays = Delays { service: MS, stall };
-        let all = sum(&mut play(orders(Pace::Closed, 1, pipeline, 5), &mut FakeServer::new(delays)));
+        let all = sum(&mut play(&orders(Pace::Closed, 1, pipeline, 5), &mut FakeServer::new(delays)));
         let (mut now, mut latencies) = (0, Vec::new());
         while now < 5 * SECOND {
             let sent = now;
@@ -231,7 +231,7 @@ fn a_closed_loop_reports_the_computed_latencies() {
 #[test]
 fn a_stall_is_in_the_open_loops_percentiles_and_not_in_the_closed_loops() {
     let delays = Delays { service: 200_000, stall: 100 * MS };
-    let of = |pace, pipeline| sum(&mut play(orders(pace, 1, pipeline, 10), &mut FakeServer::new(delays))).latencies;
+    let of = |pace, pipeline| sum(&mut play(&orders(pace, 1, pipeline, 10), &mut FakeServer::new(delays))).latencies;
     let open = of(Pace::Open { rate: 1000.0, spacing: Spacing::Fixed }, 16);
     let closed = of(Pace::Closed, 1);
     assert!(open.value_at_quantile(0.99) > 85 * MS, "{}", open.value_at_quantile(0.99));
@@ -245,7 +245,7 @@ fn requests_that_are_never_answered_are_not_forgotten() {
     let delays = Delays { service: 2 * MS, stall: 0 };
     let mut orders = orders(Pace::Open { rate: 1000.0, spacing: Spacing::Fixed }, 4, 4, 4);
     orders.drain = SECOND;
-    let all = sum(&mut play(orders, &mut FakeServer::new(delays)));
+    let all = sum(&mut play(&orders, &mut FakeServer::new(delays)));
     assert_eq!(all.tally.answered + all.tally.unanswered, 4000);
     assert_eq!(all.latencies.len(), 4000);
     assert!(all.tally.answered.abs_diff(2500) < 5, "{:?}", all.tally);
@@ -257,7 +257,7 @@ fn requests_that_are_never_answered_are_not_forgotten() {
 fn the_warm_up_is_not_counted_and_intervals_have_no_gaps() {
     let mut orders = orders(Pace::Open { rate: 1000.0, spacing: Spacing::Fixed }, 4, 4, 3);
     orders.warm_up = SECOND / 2;
-    let mut generator = play(orders, &mut FakeServer::new(Delays { service: 100_000, stall: 0 }));
+    let mut generator = play(&orders, &mut FakeServer::new(Delays { service: 100_000, stall: 0 }));
     let pieces = generator.take_pieces();
     assert_eq!(pieces.iter().map(|piece| piece.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
     let answered: Vec<u64> = pieces.iter().map(|piece| piece.tally.answered).collect();
@@ -277,7 +277,7 @@ fn a_number_of_requests_ends_the_load() {
         let mut orders = orders(pace, 3, 4, 0);
         orders.end = End::Requests(1000);
         (orders.thread, orders.threads) = (thread, 3);
-        let mut generator = play(orders, &mut FakeServer::new(Delays { service: 100_000, stall: 0 }));
+        let mut generator = play(&orders, &mut FakeServer::new(Delays { service: 100_000, stall: 0 }));
         assert_eq!(sum(&mut generator).tally.answered, expected);
     }
 }
@@ -289,16 +289,16 @@ fn every_value_is_proved_however_answers_are_cut() {
         orders.verify = true;
         orders.shape.mix = "get=50,set=40,multiget:7=5,delete=5".parse().expect("a mix");
         orders.shape.value_size = Size::Uniform { min: 24, max: 300 };
-        let mut server = FakeServer::new(Delays { service: 10_000, stall: 0 });
+        let mut server = FakeServer::new(Delays { service: 50_000, stall: 0 });
         server.cut = cut;
-        let tally = sum(&mut play(orders.clone(), &mut server)).tally;
+        let tally = sum(&mut play(&orders, &mut server)).tally;
         assert_eq!((tally.mismatches, tally.stale, tally.errors), (0, 0, 0), "{tally:?}");
-        assert!(tally.hits > 10_000 && tally.misses > 100 && tally.stored > 10_000, "{tally:?}");
+        assert!(tally.hits > 2_000 && tally.misses > 100 && tally.stored > 2_000, "{tally:?}");
         // and a byte that changes in one item is seen
         server.items.values_mut().for_each(|value| value[20] ^= 1);
         orders.shape.mix = Mix::only(crate::workload::mix::Operation::Get);
         (server.free, orders.seed) = (0, 2);
-        let tally = sum(&mut play(orders, &mut server)).tally;
+        let tally = sum(&mut play(&orders, &mut server)).tally;
         assert!(tally.mismatches > 1000 && tally.hits == 0, "{tally:?}");
     }
 }
