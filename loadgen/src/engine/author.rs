@@ -26,6 +26,8 @@ pub struct Shape {
     pub popularity: Popularity,
     /// Length of values.
     pub value_size: Size,
+    /// What is drawn shorter than this is made this long.
+    pub value_bytes_min: usize,
 }
 
 /// Makes requests.
@@ -121,7 +123,7 @@ impl Author {
     }
 
     fn write_value(&mut self, key: u32, version: u64) {
-        let length = self.shape.value_size.draw(&mut self.rng);
+        let length = self.shape.value_size.draw(&mut self.rng).max(self.shape.value_bytes_min);
         self.value.clear();
         Origin { key, writer: self.writer, version }.write(&mut self.value, length);
     }

@@ -99,6 +99,7 @@ fn orders(pace: Pace, sessions: usize, pipeline: usize, seconds: u64) -> Orders 
         keys: Keys::new(100, Size::Fixed(16)).expect("they fit"),
         popularity: Popularity::Uniform,
         value_size: Size::Fixed(100),
+        value_bytes_min: 0,
     };
     Orders {
         shape,

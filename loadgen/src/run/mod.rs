@@ -94,7 +94,11 @@ fn record(args: &RunArgs, plan: &Plan) -> Result<Found, Failure> {
     let mut leaders = Vec::new();
     let outcome = drive(plan, &mut |piece| {
         let leader = watch.as_ref().and_then(LeaderWatch::leader);
-        live.line(piece, leader.as_deref());
+        // what comes after the end makes no interval of its own
+        if !matches!(plan.end, End::After(time) if u128::from(piece.index) * plan.interval.as_nanos() >= u128::from(time))
+        {
+            live.line(piece, leader.as_deref());
+        }
         leaders.push(leader);
     })?;
     let (tally, latencies) = (outcome.tally(), outcome.latencies());

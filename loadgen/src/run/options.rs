@@ -54,7 +54,7 @@ pub struct LoadArgs {
     #[arg(long)]
     pub fill: bool,
     /// Check that each value is of its key, whole, and no older than what this thread knows to have replaced it; a missing
-    /// key is wrong too, unless the mix deletes. All values must be this program's
+    /// key is wrong too, unless the mix deletes. All values must be this program's; those drawn shorter than 24 bytes get 24
     #[arg(long)]
     pub verify: bool,
     /// Load threads, each with a tokio-uring runtime of its own
@@ -106,7 +106,7 @@ impl LoadArgs {
     /// # Errors
     /// When the options do not go together; the text says which.
     pub fn plan(&self, pace: Pace, end: End, warm_up: Duration) -> Result<Plan, Failure> {
-        if self.verify && self.value_size.min() < PROOF_BYTES {
+        if self.verify && self.value_size.max() < PROOF_BYTES {
             return Err(Failure::new(format!(
                 "--verify needs values of at least {PROOF_BYTES} bytes: raise --value-size"
             )));
@@ -116,7 +116,13 @@ impl LoadArgs {
         let pipeline = self.pipeline.unwrap_or(if pace == Pace::Closed { 1 } else { OPEN_PIPELINE_DEFAULT });
         Ok(Plan {
             target: self.target.resolve()?,
-            shape: Shape { mix: self.mix.clone(), keys, popularity: self.distribution, value_size: self.value_size },
+            shape: Shape {
+                mix: self.mix.clone(),
+                keys,
+                popularity: self.distribution,
+                value_size: self.value_size,
+                value_bytes_min: if self.verify { PROOF_BYTES } else { 0 },
+            },
             pace,
             end,
             warm_up,

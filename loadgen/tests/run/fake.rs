@@ -59,6 +59,7 @@ impl FakeServer {
         let server = self.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                stream.set_nodelay(true).expect("a socket");
                 let mut connections = server.connections.lock().expect("nobody panics");
                 let Some(connections) = &mut *connections else { return };
                 connections.push(stream.try_clone().expect("a descriptor"));
