@@ -1,10 +1,10 @@
 //! Request batches, built before the load starts, so that sending one costs no more than the system call.
 //! A batch is what one connection sends in one write and whose replies it awaits before the next one.
 
-use std::str::FromStr;
+use ringstore::proto::{Direction, Store, StoreVerb, request};
 
 use crate::failure::Failure;
-use crate::keys::{Draws, KeySpace, write_key};
+use crate::keys::{Draws, KeySpace, key};
 
 /// Keys drawn for one pool of batches: enough to miss the server's caches as a random workload does.
 const KEYS_DRAWN: usize = 1 << 18;
@@ -25,23 +25,6 @@ pub enum Mix {
     MultiGet(u32),
     /// Counters live under the same keys, so `--fill` stores numbers for this mix.
     Incr,
-}
-
-impl FromStr for Mix {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            None if text == "get" => Ok(Self::Get),
-            None if text == "set" => Ok(Self::Set),
-            None if text == "incr" => Ok(Self::Incr),
-            Some(("multiget", keys)) => match keys.parse() {
-                Ok(keys @ 1..=1000) => Ok(Self::MultiGet(keys)),
-                _ => Err("multiget takes 1 to 1000 keys".into()),
-            },
-            _ => Err("one of get, set, multiget=KEYS, incr".into()),
-        }
-    }
 }
 
 /// The language of the server.
@@ -185,40 +168,29 @@ impl Builder {
 }
 
 fn write_get(out: &mut Vec<u8>, ids: &[u32]) {
-    out.extend_from_slice(b"get");
-    for id in ids {
-        out.push(b' ');
-        write_key(out, *id);
-    }
-    out.extend_from_slice(b"\r\n");
+    let keys: Vec<_> = ids.iter().map(|id| key(*id)).collect();
+    request::get(out, keys.iter().map(Vec::as_slice), false);
 }
 
 fn write_incr(out: &mut Vec<u8>, id: u32) {
-    out.extend_from_slice(b"incr ");
-    write_key(out, id);
-    out.extend_from_slice(b" 1\r\n");
+    request::arithmetic(out, Direction::Increment, &key(id), 1);
 }
 
 fn write_set(out: &mut Vec<u8>, id: u32, value: &[u8]) {
-    out.extend_from_slice(b"set ");
-    write_key(out, id);
-    out.extend_from_slice(format!(" 0 0 {}\r\n", value.len()).as_bytes());
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    let store = Store { verb: StoreVerb::Set, key: &key(id), flags: 0, exptime: 0, cas: 0, value, noreply: false };
+    request::store(out, &store);
 }
 
 fn write_redis_set(out: &mut Vec<u8>, id: u32, value: &[u8]) {
     out.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$16\r\n");
-    write_key(out, id);
+    out.extend_from_slice(&key(id));
     out.extend_from_slice(format!("\r\n${}\r\n", value.len()).as_bytes());
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
 fn write_etcd_put(out: &mut Vec<u8>, id: u32, value: &[u8]) {
-    let mut key = Vec::new();
-    write_key(&mut key, id);
-    let body = format!("{{\"key\":\"{}\",\"value\":\"{}\"}}", base64(&key), base64(value));
+    let body = format!("{{\"key\":\"{}\",\"value\":\"{}\"}}", base64(&key(id)), base64(value));
     let head = format!("POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nContent-Length: {}\r\n\r\n", body.len());
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(body.as_bytes());
@@ -244,15 +216,6 @@ mod tests {
 
     fn text(pool: &Pool, batch: usize) -> String {
         String::from_utf8(pool.batches[batch].bytes.to_vec()).expect("requests are ASCII")
-    }
-
-    #[test]
-    fn mixes_are_read_from_the_command_line() {
-        assert_eq!("multiget=100".parse(), Ok(Mix::MultiGet(100)));
-        assert_eq!("incr".parse(), Ok(Mix::Incr));
-        for wrong in ["multiget", "multiget=0", "multiget=x", "gets", "get=1"] {
-            assert!(wrong.parse::<Mix>().is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::foreign::LINE_BYTES_MAX;
 use super::*;
 use crate::keys::KeySpace;
 
@@ -58,7 +59,7 @@ fn one_wrong_byte_in_a_value_is_a_mismatch_wherever_it_stands() {
     let pool = pool(Mix::Get, Dialect::Memcached, 1);
     let batch = pool.batches[0];
     let right = reply(&pool, batch, &[]);
-    let data = right.len() - 27..right.len() - 5; // value and its line end
+    let data = right.len() - 27..right.len() - 7;
     for place in data {
         let mut wrong = right.clone();
         wrong[place] ^= 1;
@@ -102,11 +103,11 @@ fn error_replies_are_counted_and_end_their_request() {
     for (mix, dialect, line) in [
         (Mix::Get, Dialect::Memcached, "SERVER_ERROR busy\r\n"),
         (Mix::Set, Dialect::Memcached, "NOT_STORED\r\n"),
-        (Mix::Set, Dialect::Memcached, "STORED\n"),
-        (Mix::Set, Dialect::Memcached, "+OK\r\n"),
+        (Mix::Set, Dialect::Memcached, "END\r\n"),
         (Mix::Set, Dialect::Redis, "-ERR no\r\n"),
+        (Mix::Set, Dialect::Redis, "+OK\n"),
         (Mix::Incr, Dialect::Memcached, "CLIENT_ERROR cannot\r\n"),
-        (Mix::Incr, Dialect::Memcached, "\r\n"),
+        (Mix::Incr, Dialect::Memcached, "STORED\r\n"),
     ] {
         let pool = pool(mix, dialect, 1);
         let expected = Tally { replies: 1, errors: 1, ..Tally::default() };
@@ -134,8 +135,16 @@ fn what_cannot_be_understood_ends_the_load() {
     let pool = pool(Mix::Get, Dialect::Memcached, 1);
     let batch = pool.batches[0];
     assert_eq!(count(&pool, batch, b"END\r\nEND\r\n", 3), Err(Garbled::Surplus));
-    assert_eq!(count(&pool, batch, &[b'x'; LINE_BYTES_MAX + 1], 100), Err(Garbled::LongLine));
-    assert_eq!(count(&pool, batch, b"VALUE key:000000000001 0 many\r\n", 64), Err(Garbled::BadValueLine));
+    let no_end = [reply(&pool, batch, &[]).strip_suffix(b"\r\nEND\r\n").expect("a value"), b"xx"].concat();
+    for bytes in [&b"VALUE key:000000000001 0 many\r\n"[..], b"\r\n", b"+OK\r\n", &[b'x'; LINE_BYTES_MAX], &no_end] {
+        assert_eq!(count(&pool, batch, bytes, 64), Err(Garbled::Malformed), "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_line_of_another_server_that_does_not_end_ends_the_load() {
+    let pool = pool(Mix::Set, Dialect::Redis, 1);
+    assert_eq!(count(&pool, pool.batches[0], &[b'x'; LINE_BYTES_MAX + 1], 100), Err(Garbled::LongLine));
 }
 
 #[test]

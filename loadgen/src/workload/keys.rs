@@ -55,6 +55,11 @@ impl Keys {
         Ok(Self { count, size })
     }
 
+    /// All there are, each of [`KEY_BYTES_DEFAULT`].
+    pub const fn of_sixteen_bytes() -> Self {
+        Self { count: u32::MAX, size: Size::Fixed(KEY_BYTES_DEFAULT) }
+    }
+
     /// Appends the text of key number `id`.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, kind: Kind, id: u32) {
