@@ -7,11 +7,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringstore::control::roster::BalancerAt;
-use tokio_uring::buf::BoundedBuf;
 
 use super::alarm::Alarm;
 use super::generator::{Garbled, Generator, Orders};
-use super::target::{Connection, Endpoint, Target};
+use super::target::{Endpoint, Incoming, Outgoing, Target, open};
 use crate::failure::{Failure, While};
 
 /// Room for replies that a connection begins with; it grows with what must be there in one piece.
@@ -33,7 +32,7 @@ pub struct Connections {
     pub generator: RefCell<Generator>,
     /// When the load began.
     pub began: Cell<Instant>,
-    open: RefCell<Vec<Option<Rc<Connection>>>>,
+    open: RefCell<Vec<Option<Rc<Outgoing>>>>,
     /// Sessions whose output waits for room in the socket.
     congested: RefCell<Vec<bool>>,
     target: Target,
@@ -74,11 +73,11 @@ impl Connections {
     ///
     /// # Errors
     /// When no server can be reached.
-    pub async fn first(&self, session: usize) -> Result<Connection, Failure> {
+    pub async fn first(&self, session: usize) -> Result<(Incoming, Outgoing), Failure> {
         match &self.target {
             Target::Servers(servers) => {
                 let server = &servers[(self.first_server + session) % servers.len()];
-                let connection = Connection::open(server).await;
+                let connection = open(server).await;
                 connection.during(format_args!("connecting to {server}; start it, or name another server"))
             }
             Target::Balancer(name) => {
@@ -94,15 +93,15 @@ impl Connections {
     ///
     /// # Errors
     /// When the server ends a connection that it must not, or says what cannot be understood.
-    pub async fn keep(self: &Rc<Self>, session: usize, first: Connection) -> Result<(), Failure> {
-        let mut connection = Rc::new(first);
+    pub async fn keep(self: &Rc<Self>, session: usize, first: (Incoming, Outgoing)) -> Result<(), Failure> {
+        let (mut incoming, mut outgoing) = first;
         loop {
-            self.open.borrow_mut()[session] = Some(Rc::clone(&connection));
+            self.open.borrow_mut()[session] = Some(Rc::new(outgoing));
             self.congested.borrow_mut()[session] = false;
             let now = self.now();
             self.generator.borrow_mut().connected(session, now);
             self.go_on(now);
-            let ended = self.receive(session, &connection).await;
+            let ended = self.receive(session, &mut incoming).await;
             self.open.borrow_mut()[session] = None;
             self.generator.borrow_mut().ended(session, self.now());
             if self.ending.get() {
@@ -115,37 +114,32 @@ impl Connections {
                 ));
             };
             match self.through_balancer(name, None, &mut String::new()).await {
-                Some(next) => connection = Rc::new(next),
+                Some(next) => (incoming, outgoing) = next,
                 None => return Ok(()),
             }
         }
     }
 
     /// Receives until the connection ends.
-    async fn receive(self: &Rc<Self>, session: usize, connection: &Connection) -> Result<(), Failure> {
-        let mut buffer: Vec<u8> = Vec::with_capacity(REPLY_BUFFER_BYTES);
+    async fn receive(self: &Rc<Self>, session: usize, incoming: &mut Incoming) -> Result<(), Failure> {
+        let (mut buffer, mut kept) = (vec![0; REPLY_BUFFER_BYTES], 0);
         loop {
-            let kept = buffer.len();
-            let (read, slice) = connection.read(buffer.slice(kept..)).await;
-            buffer = slice.into_inner();
-            match read {
+            match incoming.read(&mut buffer[kept..]).await {
                 Ok(0) => return Ok(()),
-                Ok(_) => {}
+                Ok(read) => kept += read,
                 Err(error) if matches!(self.target, Target::Servers(_)) && !self.ending.get() => {
                     return Err(error).during("receiving from the server");
                 }
                 Err(_) => return Ok(()),
             }
             let now = self.now();
-            let taken = self.generator.borrow_mut().received(session, &buffer, now);
-            let taken = taken.map_err(|garbled| garbled_reply(garbled, &buffer))?;
-            if taken.consumed == buffer.len() {
-                buffer.clear();
-            } else {
-                buffer.drain(..taken.consumed);
+            let taken = self.generator.borrow_mut().received(session, &buffer[..kept], now);
+            let taken = taken.map_err(|garbled| garbled_reply(garbled, &buffer[..kept]))?;
+            buffer.copy_within(taken.consumed..kept, 0);
+            kept -= taken.consumed;
+            if taken.need.max(kept + 1) > buffer.len() {
+                buffer.resize(taken.need.max(2 * kept), 0);
             }
-            let room = taken.need.max(buffer.len() + 1).max(REPLY_BUFFER_BYTES);
-            buffer.reserve(room - buffer.len());
             self.go_on(now);
         }
     }
@@ -207,10 +201,9 @@ impl Connections {
                 Ok(sent) if sent == output.len() => output.clear(),
                 Ok(sent) => {
                     self.congested.borrow_mut()[session] = true;
-                    let rest = output.split_off(sent);
-                    output.clear();
+                    output.drain(..sent);
                     let (all, connection) = (Rc::clone(self), Rc::clone(connection));
-                    tokio_uring::spawn(async move { all.send_rest(session, &connection, rest).await });
+                    tokio_uring::spawn(async move { all.send_rest(session, &connection).await });
                 }
                 // who receives sees the same, and says so
                 Err(_) => output.clear(),
@@ -219,32 +212,37 @@ impl Connections {
     }
 
     /// Sends what the socket had no room for, and what has come behind it meanwhile.
-    async fn send_rest(&self, session: usize, connection: &Rc<Connection>, mut rest: Vec<u8>) {
-        while !rest.is_empty() {
-            let (sent, mut bytes) = connection.send(rest).await;
-            let Ok(sent) = sent else { return };
-            bytes.drain(..sent);
-            rest = bytes;
-            let is_same = self.open.borrow()[session].as_ref().is_some_and(|open| Rc::ptr_eq(open, connection));
-            if !is_same {
-                return;
-            }
-            if rest.is_empty() {
-                rest = std::mem::take(self.generator.borrow_mut().output(session));
+    async fn send_rest(self: &Rc<Self>, session: usize, outgoing: &Rc<Outgoing>) {
+        let is_same = || self.open.borrow()[session].as_ref().is_some_and(|open| Rc::ptr_eq(open, outgoing));
+        while outgoing.until_room().await.is_ok() && is_same() {
+            let mut generator = self.generator.borrow_mut();
+            let output = generator.output(session);
+            // who receives sees the same, and says so
+            let Ok(sent) = outgoing.send_now(output) else { break };
+            output.drain(..sent);
+            if output.is_empty() {
+                break;
             }
         }
-        self.congested.borrow_mut()[session] = false;
+        if is_same() {
+            self.congested.borrow_mut()[session] = false;
+        }
     }
 
     /// A connection to the first server that the load balancer names and that can be reached. Nothing once the load ends
     /// or the time is over, and then `why` says what went wrong last.
-    async fn through_balancer(&self, name: &str, until: Option<Instant>, why: &mut String) -> Option<Connection> {
+    async fn through_balancer(
+        &self,
+        name: &str,
+        until: Option<Instant>,
+        why: &mut String,
+    ) -> Option<(Incoming, Outgoing)> {
         while !self.ending.get() && until.is_none_or(|until| Instant::now() < until) {
             match self.servers(name).await {
                 Ok(servers) if servers.is_empty() => *why = "it knows none yet".to_owned(),
                 Ok(servers) => {
                     for server in servers.into_iter().map(Endpoint::Tcp) {
-                        match Connection::open(&server).await {
+                        match open(&server).await {
                             Ok(connection) => return Some(connection),
                             Err(error) => *why = format!("{server}: {error}"),
                         }

@@ -20,7 +20,7 @@ const OPEN_PIPELINE_DEFAULT: u32 = 16;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long answers are waited for at the end.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Open files beside connections, each of which takes two.
+/// Open files beside connections.
 const OTHER_FILES: u64 = 100;
 
 #[derive(Args, Clone, Debug)]
@@ -112,7 +112,7 @@ impl LoadArgs {
             )));
         }
         let keys = Keys::new(self.keys, self.key_size).map_err(Failure::new)?;
-        machine::allow_open_files(2 * u64::from(self.connections) + OTHER_FILES)?;
+        machine::allow_open_files(u64::from(self.connections) + OTHER_FILES)?;
         let pipeline = self.pipeline.unwrap_or(if pace == Pace::Closed { 1 } else { OPEN_PIPELINE_DEFAULT });
         Ok(Plan {
             target: self.target.resolve()?,
