@@ -17,7 +17,8 @@ mod tally;
 mod target;
 mod thread;
 
-use std::sync::mpsc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +34,9 @@ use self::generator::Orders;
 use self::thread::{Finding, LoadThread, News};
 use crate::failure::Failure;
 use crate::recording::{DIGITS_OF_RUN, histogram};
+
+/// How often is looked whether a thread has failed before all were connected.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A load to drive.
 #[derive(Clone, Debug)]
@@ -108,21 +112,14 @@ impl Outcome {
 pub fn drive(plan: &Plan, on_interval: &mut dyn FnMut(&Piece)) -> Result<Outcome, Failure> {
     assert!(plan.threads > 0 && plan.connections >= plan.threads);
     let (news, heard) = mpsc::channel();
-    let mut threads = Vec::new();
+    let (stop, mut threads) = (Arc::new(AtomicBool::new(false)), Vec::new());
     for thread in 0..plan.threads {
         let (start, started) = mpsc::channel();
-        let (load, news) = (plan.thread(thread), news.clone());
+        let (load, news) = (plan.thread(thread, Arc::clone(&stop)), news.clone());
         threads.push((start, std::thread::spawn(move || load.run(&news, &started))));
     }
     drop(news);
-    for _ in 0..plan.threads {
-        // ready, or the channel is closed because all have failed
-        if let Ok(News::Ready) = heard.recv() {
-            continue;
-        }
-        break;
-    }
-    if threads.iter().any(|(_, thread)| thread.is_finished()) {
+    if !all_ready(&heard, &threads) {
         return Err(first_failure(threads));
     }
     let (began, clock) = (Instant::now(), SystemTime::now());
@@ -135,15 +132,26 @@ pub fn drive(plan: &Plan, on_interval: &mut dyn FnMut(&Piece)) -> Result<Outcome
             pieces.add(&piece, on_interval);
         }
     }
-    let mut findings = Vec::new();
-    for (_, thread) in threads {
-        findings.push(joined(thread)?);
-    }
+    let findings = threads.into_iter().map(|(_, thread)| joined(thread)).collect::<Vec<_>>();
+    let findings = findings.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(put_together(plan, (clock + plan.warm_up, began + plan.warm_up), pieces, &findings))
 }
 
+/// Waits until all threads are connected; false when one of them has failed.
+fn all_ready(heard: &mpsc::Receiver<News>, threads: &[Running]) -> bool {
+    let mut ready = 0;
+    while ready < threads.len() {
+        match heard.recv_timeout(LOOK) {
+            Ok(_) => ready += 1,
+            Err(_) if threads.iter().any(|(_, thread)| thread.is_finished()) => return false,
+            Err(_) => {}
+        }
+    }
+    true
+}
+
 impl Plan {
-    fn thread(&self, thread: usize) -> LoadThread {
+    fn thread(&self, thread: usize, stop: Arc<AtomicBool>) -> LoadThread {
         let sessions = self.connections / self.threads + usize::from(thread < self.connections % self.threads);
         let ns = |time: Duration| time.as_nanos() as u64;
         let orders = Orders {
@@ -164,7 +172,7 @@ impl Plan {
             writer: std::process::id().wrapping_mul(1 << 10).wrapping_add(thread as u32),
         };
         let cpu = (!self.cpus.is_empty()).then(|| self.cpus[thread % self.cpus.len()]);
-        LoadThread { orders, target: self.target.clone(), cpu }
+        LoadThread { orders, target: self.target.clone(), cpu, stop }
     }
 }
 

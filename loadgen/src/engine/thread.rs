@@ -2,7 +2,8 @@
 //! [`Generator`]. Reads the clock and moves bytes; decides nothing.
 
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
@@ -43,6 +44,8 @@ pub struct LoadThread {
     pub target: Target,
     /// The core it is pinned to.
     pub cpu: Option<usize>,
+    /// Set by the first thread that fails, so that the others need not go on.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl LoadThread {
@@ -56,7 +59,12 @@ impl LoadThread {
         }
         let mut ring = tokio_uring::uring_builder();
         ring.setup_coop_taskrun();
-        tokio_uring::builder().entries(RING_ENTRIES).uring_builder(&ring).start(self.drive(news, start))
+        let stop = Arc::clone(&self.stop);
+        let finding = tokio_uring::builder().entries(RING_ENTRIES).uring_builder(&ring).start(self.drive(news, start));
+        if finding.is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        finding
     }
 
     async fn drive(self, news: &mpsc::Sender<News>, start: &mpsc::Receiver<Instant>) -> Result<Finding, Failure> {
@@ -74,7 +82,7 @@ impl LoadThread {
             tokio_uring::spawn(async move { connections.keep(session, connection).await })
         });
         let tasks: Vec<_> = tasks.collect();
-        let has_failed = || tasks.iter().any(tokio::task::JoinHandle::is_finished);
+        let has_failed = || self.stop.load(Ordering::Relaxed) || tasks.iter().any(tokio::task::JoinHandle::is_finished);
         let finding = schedule(&connections, news, warm_up, has_failed).await;
         connections.end_all();
         let mut failure = None;

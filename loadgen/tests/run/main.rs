@@ -5,7 +5,7 @@ mod fake;
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fake::{FakeBalancer, FakeServer, Habits};
 use serde_json::Value;
@@ -89,6 +89,16 @@ fn a_fill_stores_every_key_once_and_then_none_is_missing() {
 }
 
 #[test]
+fn what_is_larger_than_a_sockets_buffer_is_sent_and_received_whole() {
+    let (_server, address) = server(Habits::default());
+    let (status, found) = run(&format!(
+        "--server {address} --mix get=1,set=1 --fill --keys 20 --value-size 400000..500000 --pipeline 8 --connections 3 --ops 120 --verify"
+    ));
+    assert!(is_done(status), "{found}");
+    assert_eq!((count(&found, "hits") + count(&found, "stored"), count(&found, "mismatches")), (120, 0), "{found}");
+}
+
+#[test]
 fn a_unix_socket_will_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
@@ -146,9 +156,23 @@ fn what_cannot_be_run_is_said_in_a_sentence() {
 #[test]
 fn a_server_that_closes_a_connection_ends_the_run() {
     let (_server, address) = server(Habits { closes_after: Some(10), ..Habits::default() });
-    let (status, complaint) = refused(&format!("run --server {address} --quiet --duration 20"));
+    // its thread says so, and the other one stops as well: the test's patience is less than the duration
+    let (_other, fine) = server(Habits::default());
+    for servers in [address.to_string(), format!("{fine},{address}")] {
+        let began = Instant::now();
+        let (status, complaint) =
+            refused(&format!("run --server {servers} --connections 2 --threads 2 --quiet --duration 600"));
+        assert_eq!(status, 1);
+        assert!(complaint.contains("closed a connection") && began.elapsed() < Duration::from_secs(300), "{complaint}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_keeps_the_load_from_beginning() {
+    let (_server, fine) = server(Habits::default());
+    let (status, complaint) = refused(&format!("run --server {fine},127.0.0.1:1 --connections 2 --threads 2"));
     assert_eq!(status, 1);
-    assert!(complaint.contains("closed a connection"), "{complaint}");
+    assert!(complaint.contains("connecting to 127.0.0.1:1"), "{complaint}");
 }
 
 #[test]
