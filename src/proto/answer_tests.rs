@@ -159,6 +159,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_stream_of_answers_is_the_same_in_any_split(
         picks in proptest::collection::vec(0..table().len(), 1..20),
