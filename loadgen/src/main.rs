@@ -27,6 +27,8 @@ mod memory;
 mod recording;
 mod replicated;
 mod reply;
+#[allow(dead_code, reason = "the outputs of the load and of the failover; both follow")]
+mod report;
 mod request;
 mod run;
 mod search;
