@@ -73,17 +73,7 @@ impl Cluster {
 
     /// Waits until all servers are the members of one epoch and one serves as their leader: its place.
     pub fn until_whole(&self) -> Result<usize, Failure> {
-        let began = Instant::now();
-        loop {
-            let standings = self.servers.iter().map(|server| Standing::ask(server.address).ok()).collect::<Vec<_>>();
-            if let Some(leader) = standing::whole(&standings) {
-                return Ok(leader);
-            }
-            if began.elapsed() > WHOLE_TIMEOUT {
-                return Err(Failure::new(format!("not all servers are members: {standings:?}\n{}", self.said())));
-            }
-            std::thread::sleep(LOOK);
-        }
+        until_whole(&self.addresses()).map_err(|failure| Failure::new(format!("{failure}\n{}", self.said())))
     }
 
     /// The end of what each process said.
@@ -104,6 +94,29 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Waits until all servers at these addresses are the members of one epoch and one serves as their leader: its place.
+///
+/// # Errors
+/// When they are not in time; the sentence tells where each stands.
+pub fn until_whole(servers: &[SocketAddr]) -> Result<usize, Failure> {
+    let began = Instant::now();
+    loop {
+        let standings = servers.iter().map(|server| Standing::ask(*server).ok()).collect::<Vec<_>>();
+        if let Some(leader) = standing::whole(&standings) {
+            return Ok(leader);
+        }
+        if began.elapsed() > WHOLE_TIMEOUT {
+            let stand = servers.iter().zip(&standings).map(|(server, standing)| match standing {
+                Some(standing) => format!("{server} is {standing}"),
+                None => format!("{server} does not answer"),
+            });
+            let stand = stand.collect::<Vec<_>>().join(", ");
+            return Err(Failure::new(format!("after {WHOLE_TIMEOUT:?} not all servers are members: {stand}")));
+        }
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a server stands, as it says itself: `stats cluster`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -39,6 +40,12 @@ impl Standing {
 
     fn members(&self) -> usize {
         self.text("members").split(',').filter(|name| !["", "none"].contains(name)).count()
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of epoch {} with {} members", self.text("role"), self.text("epoch"), self.members())
     }
 }
 

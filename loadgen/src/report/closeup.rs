@@ -63,12 +63,13 @@ impl Closeup {
             Line { name: one.name.to_owned(), class: one.class, pieces: self.steps(rates), filled: true }
         });
         let most = self.answered.iter().flat_map(|one| &one.counts).max().copied().unwrap_or(0) as f64 / per_bin;
-        let parts = self.parts.iter().map(|part| format!("{} after {}", part.name, scale::time(part.to)));
-        let parts = parts.collect::<Vec<_>>().join(", ");
+        let words = |part: &Part| format!("{} after {}", part.name, scale::time(part.to));
+        let notes = self.parts.iter().map(|part| (part.class, format!("\u{25a0} {}", words(part)))).collect();
+        let parts = self.parts.iter().map(words).collect::<Vec<_>>().join(", ");
         Plot {
             id: "closeup-throughput".to_owned(),
             title: if self.kills == 1 { "Around the kill".to_owned() } else { format!("Around {} kills", self.kills) },
-            note: parts.clone(),
+            notes,
             description: format!("Answers a second around {}: {parts}.", self.kill),
             height: 170.0,
             x: self.x_axis(),
@@ -106,7 +107,10 @@ impl Closeup {
         Plot {
             id: "closeup-latency".to_owned(),
             title: "Latency of sets".to_owned(),
-            note: "drawn when a set was due: who asks in the gap waits for what is left of it".to_owned(),
+            notes: vec![(
+                "plain",
+                "drawn when a set was due: who asks in the gap waits for what is left of it".to_owned(),
+            )],
             description: format!("Latencies of sets around {}, at most {}.", self.kill, scale::time(max)),
             height: 190.0,
             x: self.x_axis(),

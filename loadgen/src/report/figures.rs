@@ -35,7 +35,7 @@ pub fn throughput(columns: &[Column], marks: &[Mark]) -> Plot {
     Plot {
         id: "throughput".to_owned(),
         title: "Throughput".to_owned(),
-        note: note.to_owned(),
+        notes: vec![("plain", note.to_owned())],
         description: format!("Requests answered a second over time, at most {} a second.", scale::count(max)),
         height: 170.0,
         x: time_axis(columns),
@@ -69,7 +69,7 @@ pub fn latency(columns: &[Column], marks: &[Mark]) -> Plot {
     Plot {
         id: "latency".to_owned(),
         title: "Latency".to_owned(),
-        note: "from when a request was due, until its answer; drawn when the answer came".to_owned(),
+        notes: vec![("plain", "from when a request was due until its answer; drawn when that came".to_owned())],
         description: format!("Latency quantiles over time on a logarithmic axis, at most {}.", scale::time(max)),
         height: 230.0,
         x: time_axis(columns),
@@ -107,7 +107,7 @@ pub fn percentiles(latencies: &Histogram<u64>) -> Option<Plot> {
     Some(Plot {
         id: "percentiles".to_owned(),
         title: "Latency by percentile".to_owned(),
-        note: format!("of {} answered requests", scale::exact(latencies.len())),
+        notes: vec![("plain", format!("of {} answered requests", scale::exact(latencies.len())))],
         description: format!("Latency at each percentile, from {} to {}.", scale::time(min), scale::time(max)),
         height: 230.0,
         x: Axis {

@@ -77,8 +77,8 @@ pub struct Plot {
     pub id: String,
     /// What is seen.
     pub title: String,
-    /// How to read it, behind the title.
-    pub note: String,
+    /// How to read it, behind the title: words, each with its class of the style sheet.
+    pub notes: Vec<(&'static str, String)>,
     /// The same for those who do not see it.
     pub description: String,
     /// Height of the lines' room in pixels.
@@ -133,8 +133,8 @@ impl Plot {
         out.line();
         out.open("text", &[("class", "title"), ("x", &pixels(LEFT)), ("y", "15")]);
         out.words(&self.title);
-        if !self.note.is_empty() {
-            out.element("tspan", &[("class", "note"), ("dx", "10")], &self.note);
+        for (class, words) in &self.notes {
+            out.element("tspan", &[("class", &format!("note {class}")), ("dx", "10")], words);
         }
         out.close("text");
         for span in &self.spans {

@@ -31,11 +31,12 @@ pub fn of_drawings() -> String {
 .figure line.moment{{stroke:#c2255c;stroke-dasharray:4 3}}
 .figure text.moment{{fill:#c2255c;font-weight:600}}
 .figure .span{{fill-opacity:.16}}
-.figure .detection{{fill:#f59f00}}
-.figure .election{{fill:#c2255c}}
-.figure .first{{fill:#7048e8}}
-.figure text.detection,.figure tspan.detection{{fill:#b25f00}}
-.figure text.first,.figure tspan.first{{fill:#6741d9}}
+.figure .span.detection{{fill:#f59f00}}
+.figure .span.election{{fill:#c2255c}}
+.figure .span.first{{fill:#7048e8}}
+.figure tspan.detection{{fill:#b25f00}}
+.figure tspan.election{{fill:#c2255c}}
+.figure tspan.first{{fill:#6741d9}}
 {light}
 @media (prefers-color-scheme:dark){{
 .figure{{fill:#9aa4b5}}
@@ -50,9 +51,9 @@ pub fn of_drawings() -> String {
 .figure line.moment{{stroke:#f783ac}}
 .figure text.moment{{fill:#f783ac}}
 .figure .span{{fill-opacity:.28}}
-.figure text.detection,.figure tspan.detection{{fill:#ffc078}}
+.figure tspan.detection{{fill:#ffc078}}
 .figure tspan.election{{fill:#f783ac}}
-.figure text.first,.figure tspan.first{{fill:#b197fc}}
+.figure tspan.first{{fill:#b197fc}}
 {dark}
 }}
 ",
@@ -106,7 +107,7 @@ section{{margin-top:20px;padding:20px 22px;background:var(--card);border:1px sol
 .figures{{display:flex;flex-wrap:wrap;gap:1px;padding:0;overflow:hidden;background:var(--rule)}}
 .figures div{{flex:1 1 118px;background:var(--card);padding:14px 18px}}
 .figures dt{{color:var(--soft);font-size:12.5px}}
-.figures dd{{margin:0;font-size:22px;font-weight:620;letter-spacing:-.01em;font-variant-numeric:tabular-nums}}
+.figures dd{{margin:0;font-size:21px;font-weight:620;white-space:nowrap;letter-spacing:-.01em;font-variant-numeric:tabular-nums}}
 .verdict{{border-left:4px solid var(--good);padding:12px 18px}}
 .verdict.invalid{{border-left-color:var(--bad)}}
 .verdict strong{{color:var(--good)}}
