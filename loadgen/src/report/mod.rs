@@ -92,7 +92,6 @@ impl Outputs {
     ///
     /// # Errors
     /// When one of them cannot be written; the sentence names it.
-    #[allow(dead_code, reason = "for runs that add nothing, of which the first follows")]
     pub fn write(&self, recording: &Recording) -> Result<(), Failure> {
         self.write_with(recording, &Addition::default())
     }

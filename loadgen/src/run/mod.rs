@@ -20,6 +20,7 @@ use crate::engine::{End, Outcome, Pace, Plan, Tally, drive};
 use crate::failure::{EXIT_INVALID, EXIT_MISSED, EXIT_WRONG_REPLIES, Failure};
 use crate::machine::Machine;
 use crate::recording::{DIGITS_OF_INTERVAL, Interval, Recording, Verdict, histogram};
+use crate::report::Outputs;
 use crate::workload::arrivals::Spacing;
 use crate::workload::mix::Operation;
 
@@ -55,6 +56,8 @@ pub struct RunArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 /// `50000`, `50k` or `1.5M`, greater than 0.
@@ -73,6 +76,7 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
 
 /// Runs the load and prints what it found.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    args.outputs.check()?;
     let pace = args.rate.map_or(Pace::Closed, |rate| Pace::Open { rate, spacing: args.arrivals });
     let end = args.ops.map_or(End::After(args.duration.as_nanos() as u64), End::Requests);
     let plan = args.load.plan(pace, end, args.warm_up)?;
@@ -85,6 +89,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     } else {
         print!("{}", show::table(&found));
     }
+    args.outputs.write(&found.recording)?;
     Ok(exit_code(&found, &args.load))
 }
 

@@ -238,3 +238,21 @@ fn a_search_finds_a_rate_that_is_kept_and_prints_each_step() {
     let steps = String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.contains("kept")).count();
     assert!(steps >= 1 && found["steps"].as_array().map(Vec::len) > Some(1), "{found}");
 }
+
+#[test]
+fn the_files_of_a_run_say_what_its_json_says() {
+    let (_server, address) = server(Habits::default());
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let outputs = format!("--report {} --svg {} --hdr {}", path("a.html"), path("a.svg"), path("a"));
+    let (status, document) = run(&format!("--server {address} --mix set --keys 10 --ops 1234 {outputs}"));
+    assert!(is_done(status), "{document}");
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(count(&document, "answered"), 1234);
+    assert!(read("a.html").contains("<dt>answered</dt><dd>1,234</dd>"));
+    assert!(read("a.svg").contains(">of 1,234 answered requests<"));
+    assert!(read("a.hgrm").contains("Total count    =         1234]"));
+    assert!(read("a.hlog").lines().any(|line| !line.starts_with(['#', '"'])), "an interval");
+    let (status, complaint) = refused(&format!("run --server {address} --svg {}", path("no/folder.svg")));
+    assert!(status == 1 && complaint.contains("cannot be written"), "{complaint}");
+}
