@@ -16,8 +16,8 @@ use crate::report::{Table, scale};
 
 /// Bins of a close-up, of which a sixth is before the kill.
 const BINS: usize = 120;
-/// A close-up shows the median gap so many times.
-const GAPS_SHOWN: f64 = 5.0;
+/// A close-up shows the median time until the first set so many times.
+const GAPS_SHOWN: f64 = 8.0;
 /// The shortest close-up.
 const SHOWN_MIN: Duration = Duration::from_millis(30);
 /// The longest one: as long as outcomes are remembered.
@@ -343,7 +343,7 @@ pub fn closeup(kills: &[Told], name: &str) -> Closeup {
         times.sort();
         (!times.is_empty()).then(|| quantile_of(&times, 0.5))
     };
-    let gap = median(&|one| Some(one.first_set.max(one.write_gap))).unwrap_or_default();
+    let gap = median(&|one| Some(one.first_set)).unwrap_or_default();
     let shown = gap.mul_f64(GAPS_SHOWN).clamp(SHOWN_MIN, SHOWN_MAX);
     // a whole number of tenths of a millisecond, so that the axis has round bins
     let bin = Duration::from_micros((shown.as_micros() as u64 / BINS as u64).div_ceil(100) * 100);
@@ -439,11 +439,11 @@ mod tests {
         };
         let told = Told { at_s: 0.1, lost: "server1".to_owned(), finding, loss, outcomes };
         let closeup = closeup(&[told], "kill -9 of the leader");
-        assert_eq!(closeup.bin, Duration::from_micros(300));
+        assert_eq!(closeup.bin, Duration::from_micros(400));
         let place = |bin: usize| bin + closeup.bins_before;
         let [gets, sets] = &closeup.answered[..] else { panic!("gets and sets") };
-        assert_eq!((gets.counts.iter().sum::<u64>(), gets.counts[place(10)]), (1, 1));
-        assert_eq!((sets.counts.iter().sum::<u64>(), sets.counts[place(20)]), (2, 1));
+        assert_eq!((gets.counts.iter().sum::<u64>(), gets.counts[place(7)]), (1, 1));
+        assert_eq!((sets.counts.iter().sum::<u64>(), sets.counts[place(15)]), (2, 1));
         assert_eq!(closeup.latencies[place(0)].max() / 1_000_000, 6, "drawn when it was due");
         let parts = closeup.parts.iter().map(|part| (part.from, part.to)).collect::<Vec<_>>();
         assert_eq!(parts, [(0.0, 0.001), (0.001, 0.006)]);

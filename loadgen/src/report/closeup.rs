@@ -5,10 +5,26 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::columns::{Latency, QUANTILES};
-use super::figures::{LATENCY_MIN, QUANTILE_CLASSES, latency_axis};
+use super::figures::{LATENCY_MIN, latency_axis};
 use super::plot::{Axis, Line, Moment, Plot, Span};
 use super::scale::{self, Scale};
+
+/// The quantiles of a bin that are drawn, their names, and their classes of the style sheet.
+const QUANTILES: [(f64, &str, &str); 2] = [(0.5, "p50", "p50"), (0.9, "p90", "p99")];
+/// Kills from which on a bin has enough sets for the rarer quantile.
+const KILLS_FOR_P90: usize = 20;
+
+/// Latencies of the sets that were due in a bin, in seconds.
+struct OfBin {
+    quantiles: [f64; QUANTILES.len()],
+    max: f64,
+}
+
+fn of_bin(latencies: &Histogram<u64>) -> Option<OfBin> {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let quantiles = QUANTILES.map(|(quantile, ..)| seconds(latencies.value_at_quantile(quantile)));
+    (!latencies.is_empty()).then(|| OfBin { quantiles, max: seconds(latencies.max()) })
+}
 
 /// The time around kills in bins of equal length.
 pub struct Closeup {
@@ -88,21 +104,21 @@ impl Closeup {
     }
 
     fn latency(&self) -> Plot {
-        let latencies = self.latencies.iter().map(Latency::of).collect::<Vec<_>>();
+        let latencies = self.latencies.iter().map(of_bin).collect::<Vec<_>>();
         let known = latencies.iter().flatten();
         let max = known.clone().map(|one| one.max).fold(LATENCY_MIN, f64::max);
         let min = known.map(|one| one.quantiles[0]).fold(max, f64::min);
-        let line = |name: &str, class, value: &dyn Fn(&Latency) -> f64| Line {
+        let line = |name: &str, class, value: &dyn Fn(&OfBin) -> f64| Line {
             name: name.to_owned(),
             class,
             pieces: self.steps(latencies.iter().map(|one| one.as_ref().map(value))),
             filled: false,
         };
+        // of few kills a bin has too few sets for more than their median
+        let quantiles = if self.kills < KILLS_FOR_P90 { &QUANTILES[..1] } else { &QUANTILES[..] };
         let mut lines = vec![line("max", "max", &|one| one.max)];
-        // of one kill a bin has too few sets for the rarer quantiles
-        let shown = if self.kills < 10 { 1 } else { 2 };
-        for place in (0..shown).rev() {
-            lines.push(line(QUANTILES[place].1, QUANTILE_CLASSES[place], &move |one| one.quantiles[place]));
+        for (place, (_, name, class)) in quantiles.iter().enumerate().rev() {
+            lines.push(line(name, class, &move |one| one.quantiles[place]));
         }
         Plot {
             id: "closeup-latency".to_owned(),
