@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ pub struct FakeServer {
     habits: Habits,
     items: Items,
     began: Instant,
+    served: Arc<AtomicU64>,
     /// Ends of its connections, to kill them; nothing once it is dead.
     connections: Arc<Mutex<Option<Vec<TcpStream>>>>,
 }
@@ -43,6 +45,7 @@ impl FakeServer {
             habits,
             items: Items::default(),
             began: Instant::now(),
+            served: Arc::default(),
             connections: Arc::new(Mutex::new(Some(Vec::new()))),
         }
     }
@@ -95,6 +98,11 @@ impl FakeServer {
         }
     }
 
+    /// How many requests it has answered.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
     /// How many items it keeps.
     pub fn items(&self) -> usize {
         self.items.lock().expect("nobody panics").len()
@@ -116,6 +124,7 @@ impl FakeServer {
                 at += consumed;
                 self.stand_still();
                 served += 1;
+                self.served.fetch_add(1, Ordering::Relaxed);
                 if output.write_all(&answer).is_err() || self.habits.closes_after == Some(served) {
                     return;
                 }
