@@ -102,7 +102,9 @@ pub struct Coordinator {
     leader_heard: Time,
     /// How long the leader may be silent.
     silence: Pace,
-    /// How much longer this leader may be.
+    /// The leader's lease is long: something was late there.
+    lease_is_long: bool,
+    /// How much longer than others this leader may be silent.
     slack: Duration,
     /// When the newest heartbeat was sent that this leader answered; nothing until it has.
     leader_answered: Option<Time>,
@@ -130,6 +132,7 @@ impl Coordinator {
             servers: BTreeMap::new(),
             leader_heard: now,
             silence: Pace::new(now, timing.leader_silence_calm, timing.leader_silence),
+            lease_is_long: false,
             slack: Duration(0),
             leader_answered: None,
             leader_gone: false,
@@ -229,8 +232,8 @@ impl Coordinator {
             }
             Body::ChangeAsked { members } => self.on_change_asked(now, &header, members, effects),
             Body::HeartbeatAck { echo, lease, slack, .. } if self.is_leader(&header) => {
-                self.slack = slack;
-                self.on_heartbeat_ack(now, echo, lease);
+                (self.lease_is_long, self.slack) = (lease > self.timing.lease_calm, slack);
+                self.on_heartbeat_ack(now, echo);
             }
             Body::CandidateAnswer { end, promise_left, doubtful } => {
                 let answer = Answer { incarnation: header.source_incarnation, end, promise_left, doubtful };
@@ -246,16 +249,13 @@ impl Coordinator {
     }
 
     /// The leader heard the heartbeat that was sent at `echo`. An answer counts from there: it may have been long on its way.
-    fn on_heartbeat_ack(&mut self, now: Time, echo: Time, lease: Duration) {
+    fn on_heartbeat_ack(&mut self, now: Time, echo: Time) {
         if echo > now {
             return; // the coordinator that asked ran before this one, by another clock
         }
         self.leader_answered = self.leader_answered.max(Some(echo));
         self.leader_heard = self.leader_heard.max(echo);
         self.silence.on_round_trip(now, now.since(echo));
-        if lease > self.timing.lease_calm {
-            self.silence.on_late(now);
-        }
         // R5: it lives, so it is not deposed; those who promise nothing more are freed by its next change
         if !self.leader_gone && !self.leader_is_silent(now) && self.election.take().is_some() {
             self.silence.on_false_alarm(now);
@@ -263,7 +263,8 @@ impl Coordinator {
     }
 
     fn silence(&self) -> Duration {
-        Duration(self.silence.length().0 + self.slack.0)
+        let silence = if self.lease_is_long { self.timing.leader_silence } else { self.silence.length() };
+        Duration(silence.0 + self.slack.0)
     }
 
     fn leader_is_silent(&self, now: Time) -> bool {
@@ -363,7 +364,7 @@ impl Coordinator {
         let leads = |record: &Configuration| (record.leader, record.leader_incarnation);
         if before.as_ref().map(leads) != self.record.as_ref().map(leads) {
             self.leader_answered = None;
-            self.slack = Duration(0);
+            (self.lease_is_long, self.slack) = (false, Duration(0));
             self.silence.on_nothing_heard(now);
         }
         let record = self.record.as_ref().expect("it was just set");

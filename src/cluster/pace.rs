@@ -42,14 +42,7 @@ impl Pace {
 
     /// An answer took this long: a good part of a short time-out is too much of it.
     pub fn on_round_trip(&mut self, now: Time, took: Duration) {
-        if took.0 > self.calm.0 / 2 {
-            self.on_late(now);
-        }
-    }
-
-    /// Something took longer than it should.
-    pub fn on_late(&mut self, now: Time) {
-        if self.changes() {
+        if took.0 > self.calm.0 / 2 && self.changes() {
             self.lengthen(now, config::PACE_LATE);
         }
     }
