@@ -177,9 +177,10 @@ fn drawing(recording: &Recording, addition: &Addition) -> String {
 }
 
 fn heading(recording: &Recording, out: &mut Markup) {
-    let invalid = if recording.verdict == Verdict::Valid { "" } else { " (invalid: the load generator was the limit)" };
-    let lines =
-        [("heading", 30.0, format!("{}{invalid}", recording.title)), ("note", 49.0, page::machine(&recording.machine))];
+    let mut lines = vec![("heading", 30.0, recording.title.clone()), ("note", 49.0, page::machine(&recording.machine))];
+    if let Verdict::Invalid { reasons } = &recording.verdict {
+        lines.push(("moment", 66.0, format!("Invalid: {}", reasons.join("; "))));
+    }
     for (class, y, words) in lines {
         out.element("text", &[("class", class), ("x", &pixels(MARGIN)), ("y", &pixels(y))], &words);
     }

@@ -148,7 +148,7 @@ fn an_invalid_run_says_so_and_why() {
     let document = parse_page(&text);
     assert_eq!(all(&document, "li").filter_map(|node| node.text()).collect::<Vec<_>>(), reasons);
     assert!(!text.contains("Valid."));
-    assert!(drawing(&recording, &Addition::default()).contains("(invalid: "));
+    assert!(drawing(&recording, &Addition::default()).contains("Invalid: the generator's thread was busy"));
 }
 
 #[test]
