@@ -88,6 +88,8 @@ pub const PREPARED_BYTES_MAX: u64 = 64 << 20;
 pub const FORWARDED_BYTES_MAX: usize = 16 << 20;
 /// How often an idle thread looks at the clock.
 pub const TICK_NANOS: u32 = 100_000_000;
+/// How long a stopping server of a cluster waits for what was sent on to the leader.
+pub const STOP_FORWARDS_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a stopping server waits for clients that do not read their answers.
 pub const STOP_PATIENCE: Duration = Duration::from_millis(3000);
 /// Slots of the registered-file table beyond `-c`: sockets whose last completion is still to come.

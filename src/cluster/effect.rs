@@ -166,6 +166,8 @@ pub enum Input {
     },
     /// Stop in order: hand the lead on.
     Resign,
+    /// The server ends: what clients wrote here and nobody has decided is of unknown outcome (C2).
+    GiveUpForwards,
     /// Say when reads are possible.
     ReadAsked {
         /// Comes back.

@@ -93,7 +93,7 @@ impl Forwards {
         }
     }
 
-    /// The log is dropped for a snapshot: what was sent may be in that, and nothing here will ever say so (C2).
+    /// The log is dropped for a snapshot, or the server ends: what was sent may be done, and nothing here will ever say so (C2).
     pub fn on_dropped(&mut self, effects: &mut Vec<Effect>) {
         self.found.clear();
         let unknown = std::mem::take(&mut self.pending).into_keys();

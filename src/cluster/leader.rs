@@ -223,7 +223,10 @@ impl Leader {
         self.left_out.retain(|&(left_out, _)| left_out != node);
         if let Some(echo) = ack.echo {
             self.echoes.note(node, echo);
-            self.pace.on_round_trip(now, now.since(echo));
+            // who is catching up has much to do, and no lease relies on it
+            if server.configuration.as_ref().is_some_and(|configuration| configuration.has(node)) {
+                self.pace.on_round_trip(now, now.since(echo));
+            }
         }
         let progress = self.peers.get_mut(&node).expect("it was just heard");
         if !std::mem::replace(&mut progress.acked, true) {

@@ -119,6 +119,7 @@ impl Replica {
                     leader.resign(&self.server, effects);
                 }
             }
+            Input::GiveUpForwards => self.server.forwards.on_dropped(effects),
             Input::ReadAsked { ticket } => self.on_read_asked(now, ticket, effects),
             Input::ForwardAsked { request } => self.on_forward_asked(now, request, effects),
             Input::ForwardAnswered { origin, reply } => {

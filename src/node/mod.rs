@@ -139,16 +139,16 @@ impl Node {
     }
 
     /// Whether no write should be taken for now: too many are under way, or there is no leader yet. Not for ever: then
-    /// writes are taken and refused.
+    /// writes are taken and refused, and at once where the server `stops`.
     #[must_use]
-    pub fn is_full(&mut self, now: Time) -> bool {
+    pub fn is_full(&mut self, now: Time, stops: bool) -> bool {
         let place = self.machine.write_place();
         if place != Err(WriteRefusal::NoLeader) {
             self.headless = None;
             return place == Err(WriteRefusal::Busy) || self.writes.is_full();
         }
         let since = *self.headless.get_or_insert(now);
-        now.since(since) < config::CLUSTER_WRITE_PATIENCE
+        !stops && now.since(since) < config::CLUSTER_WRITE_PATIENCE
     }
 
     /// What this turn's writes have made is handed on.

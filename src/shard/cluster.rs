@@ -164,6 +164,7 @@ impl Shard {
 
     /// Time has passed: every few milliseconds.
     pub fn cluster_tick(&mut self, now: Time, effects: &mut Effects) {
+        self.give_up_forwards(now, effects);
         self.on_node(now, effects, |node, scene| {
             if node.tick(config::CLUSTER_SCRUB_BYTES, scene) {
                 tracing::error!(
@@ -171,6 +172,16 @@ impl Shard {
                 );
             }
         });
+    }
+
+    /// A server that stops waits for what the leader does with its clients' writes; not for long, and not when it is no member any
+    /// more and will never hear of it. Their clients' connections end.
+    fn give_up_forwards(&mut self, now: Time, effects: &mut Effects) {
+        let Some(since) = self.stopping else { return };
+        let belongs = self.node().is_some_and(|node| matches!(node.machine().role(), "leader" | "follower"));
+        if !belongs || now.since(since) >= config::STOP_FORWARDS_PATIENCE {
+            self.cluster_input(now, Happened::GiveUpForwards, effects);
+        }
     }
 
     /// What the machine said at its start is to be done.
@@ -239,7 +250,7 @@ impl Shard {
     pub(super) fn take_held(&mut self, now: Time, effects: &mut Effects) {
         while let Path::Node(node) = &mut self.path
             && !self.held.is_empty()
-            && !node.is_full(now)
+            && !node.is_full(now, self.stopping.is_some())
         {
             let write = self.held.pop_front().expect("just looked");
             self.submit_to_node(now, &write.as_write(), write.origin);

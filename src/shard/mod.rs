@@ -128,7 +128,8 @@ pub struct Shard {
     next_generation: u32,
     /// `stats detail` is on.
     detailed: bool,
-    stopping: bool,
+    /// Since when the server stops.
+    stopping: Option<Time>,
     last_tick: Time,
     answers: Vec<Answer>,
     /// Writes of this turn for thread 0.
@@ -166,7 +167,7 @@ impl Shard {
             broken: Vec::new(),
             next_generation: 0,
             detailed: false,
-            stopping: false,
+            stopping: None,
             last_tick: shared.started,
             answers: Vec::new(),
             forwards: Vec::new(),
@@ -235,7 +236,7 @@ impl Shard {
             }
             Input::ReadsAnswered { allowed } => self.on_reads_answered(allowed),
             Input::Ticked => self.on_ticked(now, effects),
-            Input::Stopping => self.on_stopping(),
+            Input::Stopping => self.on_stopping(now),
             Input::Received { .. } | Input::Sent { .. } => unreachable!("step takes these itself"),
         }
     }
@@ -247,13 +248,13 @@ impl Shard {
         }
         assert!(self.conns[at].is_none(), "the slot is taken");
         self.next_generation = self.next_generation.wrapping_add(1);
-        if self.stopping {
+        if self.stopping.is_some() {
             self.listed.push(id);
         }
         self.counters.count(Counter::TotalConnections);
         self.shared.register(Arc::clone(&record));
         let mut conn = Conn::new(self.next_generation, record);
-        (conn.ended, conn.listed) = (self.stopping, self.stopping);
+        (conn.ended, conn.listed) = (self.stopping.is_some(), self.stopping.is_some());
         self.conns[at] = Some(conn);
     }
 
@@ -310,7 +311,7 @@ impl Shard {
         match &mut self.path {
             Path::Alone(writes) => writes.is_full(),
             // those of other threads that wait come first
-            Path::Node(node) => !self.held.is_empty() || node.is_full(now),
+            Path::Node(node) => !self.held.is_empty() || node.is_full(now, self.stopping.is_some()),
             Path::Thread0 => self.forwarded_bytes >= config::FORWARDED_BYTES_MAX,
         }
     }
@@ -415,8 +416,8 @@ impl Shard {
     }
 
     /// As if every client had said that it sends no more: connections close when all they asked for is answered.
-    fn on_stopping(&mut self) {
-        self.stopping = true;
+    fn on_stopping(&mut self, now: Time) {
+        self.stopping = Some(now);
         for at in 0..self.conns.len() {
             self.on_ended(ConnId(at as u32));
         }
