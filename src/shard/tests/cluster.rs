@@ -40,19 +40,29 @@ pub(super) fn node(mut writes: Writes, gate: Arc<Gate>, strict_reads: bool) -> (
 
 /// The load balancer makes it a cluster of one.
 fn announce(min_insync: u8) -> Happened {
+    announced(Epoch(1), ME, min_insync)
+}
+
+/// Later it has a second member, which leads.
+fn announce_other_leader() -> Happened {
+    announced(Epoch(2), NodeId(2), 1)
+}
+
+fn announced(epoch: Epoch, leader: NodeId, min_insync: u8) -> Happened {
     let cluster = LogId(7);
+    let members = (1..=leader.0.max(ME.0)).map(|node| Member { node: NodeId(node), contact: "nowhere".into() });
     let configuration = Configuration {
         cluster,
-        epoch: Epoch(1),
-        leader: ME,
+        epoch,
+        leader,
         leader_incarnation: Incarnation(1),
-        members: vec![Member { node: ME, contact: "nowhere".into() }],
+        members: members.collect(),
         min_insync,
         forced: Epoch(0),
     };
     let header = Header {
         cluster,
-        epoch: Epoch(1),
+        epoch,
         source: COORDINATOR,
         source_incarnation: Incarnation(1),
         destination: ME,
@@ -107,7 +117,11 @@ impl World {
     }
 
     pub(super) fn carry_out_for_cluster(&mut self, cluster: ClusterEffects) {
-        assert!(cluster.fault.is_none() && cluster.unknown.is_empty(), "one server forgets nothing");
+        let forgets = !cluster.unknown.is_empty() && self.shards[0].stopping.is_none();
+        assert!(cluster.fault.is_none() && !forgets, "one server forgets nothing");
+        for &origin in &cluster.unknown {
+            self.mail[usize::from(origin.shard)].push(Input::Unknown { origin });
+        }
         let mut effects = Effects { cluster, ..Effects::default() };
         self.tell_disk(&mut effects);
         self.mail[0].extend(effects.cluster.asks.into_iter().map(|ticket| Input::ReadsAsked { ticket }));
@@ -191,6 +205,34 @@ fn they_do_not_wait_for_ever() {
     world.turn_at(START, vec![]);
     let (refused, output) = (reply::NO_LEASE, world.turn_at(START, vec![]));
     assert_eq!(output, format!("{refused}\r\nVERSION {}\r\n{refused}\r\n", crate::config::MEMCACHED_VERSION));
+}
+
+#[test]
+fn nothing_waits_for_a_leader_at_a_server_that_stops() {
+    let mut world = World::asks(LEASE, "set k 0 0 1\r\nv\r\n");
+    assert_eq!(world.turn_at(START, vec![]), "");
+    world.step(vec![Input::Stopping]);
+    assert_eq!(world.turn_at(START, vec![]), format!("{}\r\n", reply::NO_LEADER));
+    world.turn_at(START, vec![]);
+    assert!(world.clients[0].closed && world.shards[0].is_drained());
+}
+
+#[test]
+fn what_a_server_that_stops_has_sent_on_ends_with_its_client_s_connection() {
+    let mut world = World::asks(LEASE, "");
+    world.settle(1);
+    // another leads: what is written here is sent on to it, and nothing comes back
+    world.turn_at(world.now, vec![announce_other_leader()]);
+    world.sync();
+    world.give(b"set k 0 0 1\r\nv\r\n");
+    assert_eq!(world.turn_at(world.now, vec![]), "");
+    world.step(vec![Input::Stopping]);
+    world.turn_at(world.now, vec![]);
+    assert!(!world.clients[0].closed, "it may come soon");
+    let later = world.now.after(crate::config::STOP_FORWARDS_PATIENCE);
+    assert_eq!(world.turn_at(later, vec![]), "");
+    world.step(vec![]);
+    assert!(world.clients[0].closed, "nobody can say any more what became of it");
 }
 
 #[test]
