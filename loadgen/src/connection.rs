@@ -10,19 +10,19 @@ use hdrhistogram::Histogram;
 use tokio_uring::net::TcpStream;
 
 use crate::failure::{Failure, While};
+use crate::recording::{DIGITS_OF_RUN, histogram};
 use crate::reply::{Decoder, Tally};
 use crate::request::{Batch, Pool};
 
 /// Room for replies of one connection.
 const REPLY_BUFFER_BYTES: usize = 64 << 10;
-/// Latencies in nanoseconds, from one microsecond with three digits up to a minute.
-const LATENCY_NS_MIN: u64 = 1_000;
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// What the load threads and the one who measures share.
 pub struct Shared {
     pub pool: Arc<Pool>,
     pub verify: bool,
+    /// Latencies of batches that are answered now are kept.
+    pub counts_latencies: AtomicBool,
     /// Connections stop before their next batch.
     pub stop: AtomicBool,
     /// Requests answered so far.
@@ -36,18 +36,18 @@ pub struct Work {
     /// Batches not yet taken; nothing when the load runs until it is stopped.
     budget: Cell<Option<u64>>,
     pub tally: RefCell<Tally>,
+    /// From the sending of each batch to its last reply, in nanoseconds.
     pub latencies: RefCell<Histogram<u64>>,
 }
 
 impl Work {
     /// Batches from `first` on, `budget` of them.
     pub fn new(shared: Arc<Shared>, first: usize, budget: Option<u64>) -> Self {
-        let latencies = Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, 3).expect("the bounds are in order");
         Self {
             cursor: Cell::new(first % shared.pool.batches.len()),
             budget: Cell::new(budget),
             tally: RefCell::default(),
-            latencies: RefCell::new(latencies),
+            latencies: RefCell::new(histogram(DIGITS_OF_RUN)),
             shared,
         }
     }
@@ -66,7 +66,9 @@ impl Work {
     fn finish(&self, began: Instant, tally: &Tally) {
         self.tally.borrow_mut().add(tally);
         self.shared.operations.fetch_add(tally.replies, Ordering::Relaxed);
-        self.latencies.borrow_mut().saturating_record(began.elapsed().as_nanos() as u64);
+        if self.shared.counts_latencies.load(Ordering::Relaxed) {
+            self.latencies.borrow_mut().saturating_record(began.elapsed().as_nanos() as u64);
+        }
     }
 }
 

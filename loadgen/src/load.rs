@@ -9,9 +9,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use rustix::process::Pid;
+use rustix::thread::gettid;
 use tokio_uring::net::TcpStream;
 
 use crate::connection::{Shared, Work, drive};
+use crate::engine::BusyMeter;
 use crate::failure::{Failure, While};
 use crate::machine;
 use crate::reply::Tally;
@@ -40,6 +43,7 @@ pub struct Plan {
 /// What a finished load saw.
 pub struct Outcome {
     pub tally: Tally,
+    /// Of the batches that were answered while they counted, from sending to the last reply, in nanoseconds.
     pub latencies: Histogram<u64>,
 }
 
@@ -47,15 +51,17 @@ pub struct Outcome {
 pub struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Result<Outcome, Failure>>>,
+    /// The kernel's ids of the threads.
+    ids: Vec<Pid>,
 }
 
 impl Load {
     /// Returns when every connection stands and the first requests are on their way.
     pub fn start(plan: &Plan, pool: Arc<Pool>) -> Result<Self, Failure> {
         assert!(plan.threads > 0 && plan.connections >= plan.threads);
-        let (stop, operations) = (AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { pool, verify: plan.verify, stop, operations });
-        let mut load = Self { shared, threads: Vec::new() };
+        let (stop, counts_latencies, operations) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        let shared = Arc::new(Shared { pool, verify: plan.verify, counts_latencies, stop, operations });
+        let mut load = Self { shared, threads: Vec::new(), ids: Vec::new() };
         let (ready, connected) = mpsc::channel();
         for thread in 0..plan.threads {
             let share = Share::new(plan, &load.shared, thread);
@@ -64,10 +70,11 @@ impl Load {
         }
         drop(ready);
         for _ in 0..plan.threads {
-            if connected.recv_timeout(CONNECT_TIMEOUT).is_err() {
+            let Ok(id) = connected.recv_timeout(CONNECT_TIMEOUT) else {
                 load.shared.stop.store(true, Ordering::Relaxed);
                 return Err(load.join().err().unwrap_or_else(|| Failure::new("could not connect in time")));
-            }
+            };
+            load.ids.push(id);
         }
         Ok(load)
     }
@@ -75,6 +82,16 @@ impl Load {
     /// Requests answered since the start.
     pub fn operations(&self) -> u64 {
         self.shared.operations.load(Ordering::Relaxed)
+    }
+
+    /// Whether the latencies of the batches that are answered from now on are kept; in the beginning they are not.
+    pub fn count_latencies(&self, count: bool) {
+        self.shared.counts_latencies.store(count, Ordering::Relaxed);
+    }
+
+    /// Measures each of its threads from now on.
+    pub fn meters(&self) -> Vec<BusyMeter> {
+        self.ids.iter().map(|id| BusyMeter::of(*id)).collect()
     }
 
     /// Stops after the batches that are under way.
@@ -139,7 +156,7 @@ impl Share {
         }
     }
 
-    fn run(self, ready: &mpsc::Sender<()>) -> Result<Outcome, Failure> {
+    fn run(self, ready: &mpsc::Sender<Pid>) -> Result<Outcome, Failure> {
         if let Some(cpu) = self.cpu {
             machine::pin_thread(cpu)?;
         }
@@ -148,7 +165,7 @@ impl Share {
         tokio_uring::builder().entries(RING_ENTRIES).uring_builder(&ring).start(self.drive_all(ready))
     }
 
-    async fn drive_all(&self, ready: &mpsc::Sender<()>) -> Result<Outcome, Failure> {
+    async fn drive_all(&self, ready: &mpsc::Sender<Pid>) -> Result<Outcome, Failure> {
         let work = Rc::new(Work::new(Arc::clone(&self.shared), self.first, self.budget));
         let mut streams = Vec::new();
         for _ in 0..self.connections {
@@ -156,7 +173,7 @@ impl Share {
             stream.set_nodelay(true).during("setting TCP_NODELAY")?;
             streams.push(stream);
         }
-        let _ = ready.send(()); // nobody waits any more when another thread failed
+        let _ = ready.send(gettid()); // nobody waits any more when another thread failed
         let tasks = streams.into_iter().map(|stream| {
             let work = Rc::clone(&work);
             tokio_uring::spawn(async move { drive(stream, &work).await })

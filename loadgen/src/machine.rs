@@ -72,7 +72,27 @@ pub fn program(name: &str) -> String {
 
 /// The newest memcached at hand: `memcached-peer` where tests/foreign/install-peers has run, else `memcached`.
 pub fn memcached() -> String {
+    if is_installed("memcached-peer") { "memcached-peer" } else { "memcached" }.to_owned()
+}
+
+/// Whether there is a program of this name, which is a path or to be looked for on `PATH`.
+pub fn is_installed(program: &str) -> bool {
+    if program.contains('/') {
+        return Path::new(program).is_file();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let has_peer = std::env::split_paths(&path).any(|folder| folder.join("memcached-peer").is_file());
-    if has_peer { "memcached-peer" } else { "memcached" }.to_owned()
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_path_and_by_name() {
+        assert!(is_installed("sh"));
+        assert!(is_installed(&std::env::current_exe().expect("a path").display().to_string()));
+        assert!(!is_installed("no-such-program-anywhere"));
+        assert!(!is_installed("/no/such/program"));
+    }
 }

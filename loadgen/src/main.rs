@@ -2,10 +2,7 @@
 //!
 //! - `run`: one load against running servers
 //! - `search`: the highest rate that keeps a latency objective
-//! - `compare`: CPU time per request beside memcached's
-//! - `durable`: sets that wait for the disk, beside Redis
-//! - `memory`: bytes per item and per idle connection
-//! - `replicated`: sets that three servers hold, beside etcd and Redis
+//! - `compare`: our server beside memcached, Redis and etcd: throughput, latency, CPU time per operation, memory
 //! - `failover`: what clients of a cluster notice when its leader, or another process, is lost; all sets are read back
 //!
 //! Nothing is drawn from the clock or the system: a seed decides keys, values and order.
@@ -13,8 +10,6 @@
 mod cluster;
 mod compare;
 mod connection;
-mod contest;
-mod durable;
 mod engine;
 mod failover;
 mod failure;
@@ -22,17 +17,13 @@ mod fill;
 mod keys;
 mod load;
 mod machine;
-mod measure;
-mod memory;
 mod recording;
-mod replicated;
 mod reply;
 mod report;
 mod request;
 mod run;
 mod search;
 mod server;
-mod table;
 mod workload;
 
 use std::process::ExitCode;
@@ -51,7 +42,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit status: 0 every reply was right, 1 the load could not be run, 2 an objective of --fail-if or search was missed, 3 the
-load generator itself was the limit, 4 a reply was wrong, 64 a wrong command line.";
+load generator itself was the limit (compare says so in the row instead), 4 a reply was wrong, 64 a wrong command line.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -59,14 +50,8 @@ enum Command {
     Run(run::RunArgs),
     /// The highest rate that keeps a latency objective
     Search(search::SearchArgs),
-    /// CPU time per request, ours beside memcached's
+    /// Our server beside memcached, Redis and etcd: throughput, latency, CPU time per operation, memory
     Compare(compare::CompareArgs),
-    /// Sets per second that wait for the disk, ours beside Redis
-    Durable(durable::DurableArgs),
-    /// Resident memory per item and per idle connection
-    Memory(memory::MemoryArgs),
-    /// Sets per second that three servers hold, ours beside etcd and Redis
-    Replicated(replicated::ReplicatedArgs),
     /// What clients of a cluster notice when its leader is killed, and whether anything is lost
     Failover(failover::FailoverArgs),
 }
@@ -94,9 +79,6 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(args),
         Command::Search(args) => search::run(args),
         Command::Compare(args) => compare::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Durable(args) => durable::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Memory(args) => memory::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Replicated(args) => replicated::run(args).map(|()| ExitCode::SUCCESS),
         Command::Failover(args) => failover::run(args),
     }
 }

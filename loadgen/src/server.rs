@@ -12,7 +12,6 @@ use rustix::process::Pid;
 use tempfile::TempDir;
 
 use crate::failure::{Failure, While};
-use crate::measure::Target;
 use crate::request::Dialect;
 
 /// A server that does not listen after this time has failed to start.
@@ -111,14 +110,8 @@ impl Server {
     /// Waits until it has said its version.
     pub fn wait_until_it_answers(&mut self, command: &str) -> Result<(), Failure> {
         self.wait_until_listening(command)?;
-        self.version = self.ask_version()?;
+        self.version = ask_version(self.address, self.dialect)?;
         Ok(())
-    }
-
-    /// To be put under load.
-    pub fn target(&self) -> Target {
-        let (name, processes) = (self.name.clone(), vec![self.process()]);
-        Target { name, dialect: self.dialect, address: self.address, processes }
     }
 
     /// The id of its process.
@@ -142,33 +135,6 @@ impl Server {
         }
     }
 
-    fn ask_version(&self) -> Result<String, Failure> {
-        let (question, prefix, end): (&[u8], _, _) = match self.dialect {
-            Dialect::Memcached => (b"version\r\nquit\r\n", "VERSION ", '\r'),
-            Dialect::Redis | Dialect::RedisWait(_) => (b"INFO server\r\nQUIT\r\n", "redis_version:", '\r'),
-            Dialect::Etcd => {
-                (b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n", "{\"etcdserver\":\"", '"')
-            }
-        };
-        for line in self.ask(question)?.lines() {
-            if let Some(version) = line.strip_prefix(prefix) {
-                return Ok(version.split(end).next().unwrap_or_default().trim().to_owned());
-            }
-        }
-        Err(Failure::new(format!("{} does not say its version", self.name)))
-    }
-
-    /// What the server answers to a question after which it closes the connection.
-    pub fn ask(&self, question: &[u8]) -> Result<String, Failure> {
-        let what = format!("asking {}", self.name);
-        let mut stream = TcpStream::connect(self.address).during(&what)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).during(&what)?;
-        stream.write_all(question).during(&what)?;
-        let mut answer = String::new();
-        stream.take(1 << 16).read_to_string(&mut answer).during(&what)?;
-        Ok(answer)
-    }
-
     /// Memory of the process that is resident now.
     pub fn resident_bytes(&self) -> Result<u64, Failure> {
         resident_bytes(self.process())
@@ -181,6 +147,40 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the server at this address says its version is.
+///
+/// # Errors
+/// When it does not answer, or says none.
+pub fn ask_version(address: SocketAddr, dialect: Dialect) -> Result<String, Failure> {
+    let (question, prefix, end): (&[u8], _, _) = match dialect {
+        Dialect::Memcached => (b"version\r\nquit\r\n", "VERSION ", '\r'),
+        Dialect::Redis | Dialect::RedisWait(_) => (b"INFO server\r\nQUIT\r\n", "redis_version:", '\r'),
+        Dialect::Etcd => {
+            (b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n", "{\"etcdserver\":\"", '"')
+        }
+    };
+    for line in ask(address, question)?.lines() {
+        if let Some(version) = line.strip_prefix(prefix) {
+            return Ok(version.split(end).next().unwrap_or_default().trim().to_owned());
+        }
+    }
+    Err(Failure::new(format!("the server at {address} does not say its version")))
+}
+
+/// What the server at this address answers to a question after which it closes the connection.
+///
+/// # Errors
+/// When it cannot be reached, or does not end its answer in time.
+pub fn ask(address: SocketAddr, question: &[u8]) -> Result<String, Failure> {
+    let what = format!("asking the server at {address}");
+    let mut stream = TcpStream::connect(address).during(&what)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).during(&what)?;
+    stream.write_all(question).during(&what)?;
+    let mut answer = String::new();
+    stream.take(1 << 16).read_to_string(&mut answer).during(&what)?;
+    Ok(answer)
 }
 
 /// A command that runs on these cores (`taskset`'s list) and that the kernel ends with us. Both wrappers exec, so the

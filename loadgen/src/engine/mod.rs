@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 
 pub use self::author::Shape;
-pub use self::busy::Busy;
+pub use self::busy::{Busy, BusyMeter, LIMIT_SHARE};
 pub use self::generator::{End, Pace};
 pub use self::tally::{Piece, Tally};
 pub use self::target::{Endpoint, Target};

@@ -2,11 +2,9 @@
 
 use hdrhistogram::Histogram;
 
-use crate::engine::{Busy, Outcome, Pace};
+use crate::engine::{Busy, LIMIT_SHARE, Outcome, Pace};
 use crate::recording::Verdict;
 
-/// A load thread that had no more of its core than this to spare was the limit.
-const BUSY_SHARE: f64 = 0.95;
 /// Of shorter times a share says nothing.
 const BUSY_SECONDS_MIN: f64 = 0.25;
 /// Lateness below this does not matter: what a system call or two take.
@@ -27,7 +25,7 @@ pub fn judge(outcome: &Outcome, pace: Pace) -> Verdict {
 
 fn busy_reason(thread: usize, busy: Busy) -> Option<String> {
     let (running, waiting) = (busy.running * 100.0, busy.waiting * 100.0);
-    if busy.over.as_secs_f64() < BUSY_SECONDS_MIN || busy.running + busy.waiting < BUSY_SHARE {
+    if busy.over.as_secs_f64() < BUSY_SECONDS_MIN || busy.share() < LIMIT_SHARE {
         return None;
     }
     Some(if busy.running > busy.waiting {

@@ -1,5 +1,5 @@
-//! `loadgen run` and `loadgen search` as a user starts them, against servers of which everything is known. Bounds on times
-//! are wide: what is exact is tested in virtual time, beside the generator.
+//! `loadgen run` and `loadgen search` as a user starts them, against servers of which everything is known, and what `loadgen
+//! compare` refuses. Bounds on times are wide: what is exact is tested in virtual time, beside the generator.
 
 mod fake;
 
@@ -255,4 +255,19 @@ fn the_files_of_a_run_say_what_its_json_says() {
     assert!(read("a.hlog").lines().any(|line| !line.starts_with(['#', '"'])), "an interval");
     let (status, complaint) = refused(&format!("run --server {address} --svg {}", path("no/folder.svg")));
     assert!(status == 1 && complaint.contains("cannot be written"), "{complaint}");
+}
+
+#[test]
+fn a_comparison_without_its_peers_names_their_packages_and_starts_nothing() {
+    let none = "--memcached /no/memcached --redis /no/redis --etcd /no/etcd";
+    let (status, complaint) = refused(&format!("compare {none}"));
+    assert_eq!(status, 1, "{complaint}");
+    for package in ["memcached", "redis-server", "etcd-server"] {
+        assert!(complaint.contains(&format!("apt-get install {package}")), "{complaint}");
+    }
+    let (status, complaint) = refused(&format!("compare durable {none}"));
+    assert!(status == 1 && complaint.contains("redis is not installed"), "{status}: {complaint}");
+    let (status, complaint) = refused("compare requests --alone --store /no/store");
+    assert!(status == 1 && complaint.contains("cargo build"), "{status}: {complaint}");
+    assert_eq!(refused("durable").0, 64, "there is one way to ask for it");
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::durable::redis_command;
+use super::measure::Target;
 use crate::failure::Failure;
-use crate::measure::Target;
 use crate::request::Dialect;
-use crate::server::{Recipe, Server, free_port};
+use crate::server::{Recipe, Server, ask, free_port};
 
 /// How long a peer may take until its servers have found each other.
 const TOGETHER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const REPLICAS: u32 = 2;
 
 /// Servers that hold the same.
-pub struct Peer {
+pub struct PeerCluster {
     servers: Vec<Server>,
     /// Which takes the writes.
     leader: usize,
@@ -24,13 +25,10 @@ pub struct Peer {
     pub command: String,
 }
 
-impl Peer {
+impl PeerCluster {
     /// Redis that syncs as `appendfsync` says, with its replicas.
     pub fn redis(program: &str, name: &str, appendfsync: &str, data_parent: &Path) -> Result<Self, Failure> {
-        let command = format!(
-            "{program} --port {{port}} --bind 127.0.0.1 --dir {{dir}} --appendonly yes --appendfsync {appendfsync} \
-             --save \"\" --auto-aof-rewrite-percentage 0 --daemonize no"
-        );
+        let command = redis_command(program, appendfsync);
         let mut servers: Vec<Server> = Vec::new();
         for _ in 0..=REPLICAS {
             let of = servers.first().map(|first| format!(" --replicaof 127.0.0.1 {}", first.address.port()));
@@ -40,7 +38,7 @@ impl Peer {
             servers.push(server);
         }
         let together = |servers: &[Server]| {
-            let told = servers[0].ask(b"INFO replication\r\nQUIT\r\n")?;
+            let told = ask(servers[0].address, b"INFO replication\r\nQUIT\r\n")?;
             Ok((told.matches("state=online").count() == REPLICAS as usize).then_some(0))
         };
         Self::when_together(servers, command, together)
@@ -96,7 +94,7 @@ impl Peer {
     /// Load goes to the leader, CPU time is that of all.
     pub fn target(&self) -> Target {
         let processes = self.servers.iter().map(Server::process).collect();
-        Target { processes, ..self.servers[self.leader].target() }
+        Target { processes, ..Target::of(&self.servers[self.leader]) }
     }
 }
 
@@ -105,7 +103,7 @@ fn etcd_leader(servers: &[Server]) -> Result<Option<usize>, Failure> {
     let question =
         b"POST /v3/maintenance/status HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
     for (place, server) in servers.iter().enumerate() {
-        let told = server.ask(question)?;
+        let told = ask(server.address, question)?;
         let value =
             |name: &str| told.split_once(&format!("\"{name}\":\"")).and_then(|(_, rest)| rest.split('"').next());
         if value("leader").is_some() && value("leader") == value("member_id") {
