@@ -24,6 +24,8 @@ const PURE: &[&str] = &[
 
 /// The load generator's core: as pure, but it draws from generators that were seeded.
 const SEEDED: &[&str] = &[
+    "loadgen/src/compare/sheet.rs",
+    "loadgen/src/compare/table.rs",
     "loadgen/src/workload",
     "loadgen/src/engine/author.rs",
     "loadgen/src/engine/freshness.rs",
