@@ -65,10 +65,11 @@ impl Work {
 
     fn finish(&self, began: Instant, tally: &Tally) {
         self.tally.borrow_mut().add(tally);
-        self.shared.operations.fetch_add(tally.replies, Ordering::Relaxed);
         if self.shared.counts_latencies.load(Ordering::Relaxed) {
             self.latencies.borrow_mut().saturating_record(began.elapsed().as_nanos() as u64);
         }
+        // last: who has seen an operation finds its latency
+        self.shared.operations.fetch_add(tally.replies, Ordering::Relaxed);
     }
 }
 

@@ -15,6 +15,10 @@ use crate::server::{Server, cpu_time};
 
 /// Time a load runs before it counts: connections are open and the server's caches hold what they can.
 const WARM_UP: Duration = Duration::from_millis(300);
+/// A window in which nothing is answered goes on for so long: a disk that is busy may take longer than a short one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks at that.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Name of the column of throughput.
 pub const RATE: &str = "rate";
@@ -102,6 +106,9 @@ pub fn measure(target: &Target, shape: Shape, pool: &Arc<Pool>, bench: &Bench) -
     let meters = load.meters();
     let (began, cpu_before, operations_before) = (Instant::now(), target.cpu_time()?, load.operations());
     std::thread::sleep(bench.window);
+    while load.operations() == operations_before && began.elapsed() < ANSWER_TIMEOUT {
+        std::thread::sleep(LOOK);
+    }
     let (cpu, operations) = (target.cpu_time()? - cpu_before, load.operations() - operations_before);
     let seconds = began.elapsed().as_secs_f64();
     let generator = meters.iter().map(|meter: &BusyMeter| meter.stop().share()).fold(0.0, f64::max);
@@ -111,7 +118,7 @@ pub fn measure(target: &Target, shape: Shape, pool: &Arc<Pool>, bench: &Bench) -
         return Err(Failure::wrong_reply(format!("{} answered {shape:?} with {:?}", target.name, outcome.tally)));
     }
     if operations == 0 || outcome.latencies.is_empty() {
-        return Err(Failure::new(format!("{} answered nothing in {seconds:.1} s: raise --seconds", target.name)));
+        return Err(Failure::new(format!("{} answered nothing in {seconds:.0} s: look at its disk", target.name)));
     }
     let us = |quantile| outcome.latencies.value_at_quantile(quantile) as f64 / 1e3;
     let (cpu, operations) = (cpu.as_secs_f64(), operations as f64);

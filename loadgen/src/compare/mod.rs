@@ -145,15 +145,19 @@ pub struct Report {
 pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     let (entries, left_out) = args.entries(|peer| args.programs.has(peer))?;
     left_out.iter().for_each(|left_out| eprintln!("loadgen: {left_out}"));
-    if args.own_recipes()?.is_empty() {
-        args.programs.store()?;
-    }
+    let ours = if args.own_recipes()?.is_empty() { Some(args.programs.store_version()?) } else { None };
     let mut scenarios = Vec::new();
     for (scenario, peers) in entries {
         scenarios.extend(scenario.run(&Setup { args, peers })?);
     }
     if scenarios.is_empty() {
         return Err(Failure::new("no load has the text of --only in its title: leave it out to see them all"));
+    }
+    if let Some(ours) = ours {
+        let servers = scenarios.iter_mut().flat_map(|sheet: &mut Sheet| &mut sheet.servers);
+        servers.filter(|server| !server.peer).for_each(|server| {
+            server.version = format!("{ours}, to `version` it says {}", server.version);
+        });
     }
     let report = Report {
         machine: Machine::describe(),

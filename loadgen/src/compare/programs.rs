@@ -1,8 +1,10 @@
 //! The programs of a comparison: where ours is, which peers are installed, and which package has those that are not.
 
+use std::process::Command;
+
 use clap::Args;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, While};
 use crate::machine;
 
 /// A server that ours is set beside.
@@ -72,6 +74,17 @@ impl Programs {
         Err(Failure::new(format!(
             "there is no program {store}: run cargo build --release --workspace, or name it with --store"
         )))
+    }
+
+    /// What our server's program says its version is; over the wire it says memcached's whose behaviour it has.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn store_version(&self) -> Result<String, Failure> {
+        let store = self.store()?;
+        let output =
+            Command::new(&store).arg("--version").output().during(format_args!("running {store} --version"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// A peer's program.

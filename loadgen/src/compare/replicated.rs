@@ -120,7 +120,7 @@ fn peers(setup: &Setup) -> Result<Vec<PeerCluster>, Failure> {
 fn cluster(args: &CompareArgs, fsync: &str) -> Result<Cluster, Failure> {
     let (store, data_parent) = (args.programs.store()?, &args.contest.data_parent);
     let options = format!("-m 1024 -c 4096 --fsync {fsync} {}", args.programs.options);
-    Cluster::start(&ClusterShape { store: &store, servers: SERVERS, options: &options, data_parent })
+    Cluster::start(&ClusterShape { store: &store, servers: SERVERS, options: options.trim_end(), data_parent })
 }
 
 /// Load goes to the leader, CPU time is that of all servers, their guardians and the load balancer.

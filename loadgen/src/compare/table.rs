@@ -12,14 +12,14 @@ pub fn markdown(report: &Report) -> String {
             latency are no claims then, CPU time is.\n\n";
     for server in report.scenarios.iter().flat_map(|sheet| sheet.servers.iter().map(move |server| (sheet, server))) {
         let (sheet, server) = server;
-        out += &format!("- {}, {} {}: `{}`\n", sheet.scenario.name(), server.name, server.version, server.command);
+        out += &format!("- {}, {} ({}): `{}`\n", sheet.scenario.name(), server.name, server.version, server.command);
     }
     for left_out in &report.left_out {
         out += &format!("- not measured: {left_out}\n");
     }
     let machine = &report.machine;
     out += &format!(
-        "\nKernel {}, {}, {} cores, commit {}; {} rounds of {} s, seed {}: `{}`\n",
+        "\nKernel {}, {}, {} cores, commit {}; rounds: {} of {} s a measurement, seed {}: `{}`\n",
         machine.kernel,
         machine.cpu,
         machine.cores,
@@ -191,9 +191,9 @@ mod tests {
 ";
         assert!(text.starts_with(begin), "{text}");
         for said in [
-            "- requests, memcached 1.2.3: `memcached -p {port}`",
+            "- requests, memcached (1.2.3): `memcached -p {port}`",
             "- not measured: durable: redis is not installed",
-            "Kernel 6.1, A CPU, 2 cores, commit abc1234; 2 rounds of 2 s, seed 1: `loadgen compare requests`",
+            "Kernel 6.1, A CPU, 2 cores, commit abc1234; rounds: 2 of 2 s a measurement, seed 1: `loadgen compare requests`",
         ] {
             assert!(text.contains(said), "{text}");
         }
