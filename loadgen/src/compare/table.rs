@@ -9,7 +9,8 @@ pub fn markdown(report: &Report) -> String {
     let mut out = report.scenarios.iter().map(scenario).collect::<String>();
     out += "Medians over the rounds (smallest..largest). A ratio is ours over the peer's within each round. CPU is that of the server's \
             processes, user and system. Where the load generator had less than 5 % of its time to spare it was the limit: throughput and \
-            latency are no claims then, CPU time is.\n\n";
+            latency are no claims then, CPU time is. Where it had time and the servers were not busy either, the limit was the disk or what \
+            else ran on the machine: measure again when it is quiet.\n\n";
     for server in report.scenarios.iter().flat_map(|sheet| sheet.servers.iter().map(move |server| (sheet, server))) {
         let (sheet, server) = server;
         out += &format!("- {}, {} ({}): `{}`\n", sheet.scenario.name(), server.name, server.version, server.command);
