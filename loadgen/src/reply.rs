@@ -129,7 +129,7 @@ impl<'a> Decoder<'a> {
         Ok(at)
     }
 
-    fn on_answer(&mut self, answer: &Answer<'_>) {
+    fn on_answer(&mut self, answer: &Answer<&[u8]>) {
         match (self.pool.mix, answer) {
             (Mix::Get | Mix::MultiGet(_), Answer::Value { key, flags, data, .. }) => self.on_value(key, *flags, data),
             (Mix::Get | Mix::MultiGet(_), Answer::End) => {

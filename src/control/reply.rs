@@ -9,51 +9,7 @@ pub use crate::proto::Fault;
 use crate::proto::{Answer, Answered, parse_answer};
 
 /// One reply. Of a `get` and of `stats` several make the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// An item.
-    Value {
-        /// Its key.
-        key: Bytes,
-        /// The client's flags.
-        flags: u32,
-        /// Its cas id, when asked for.
-        cas: Option<u64>,
-        /// Its bytes.
-        data: Bytes,
-    },
-    /// One statistic.
-    Stat {
-        /// Its name.
-        name: Bytes,
-        /// The rest of the line.
-        value: Bytes,
-    },
-    /// The end of the items or the statistics.
-    End,
-    /// `stats reset` was done.
-    Reset,
-    /// Stored.
-    Stored,
-    /// The condition of the storage command did not hold.
-    NotStored,
-    /// The item has changed since the cas id was read.
-    Exists,
-    /// There is no such item.
-    NotFound,
-    /// Deleted.
-    Deleted,
-    /// Touched.
-    Touched,
-    /// Done.
-    Ok,
-    /// The new value of a counter.
-    Number(u64),
-    /// The server's version.
-    Version(Bytes),
-    /// The request was refused, and whose fault that is; the text is the server's.
-    Refused(Fault, Bytes),
-}
+pub type Reply = Answer<Bytes>;
 
 /// What came is not the memcached protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,33 +39,12 @@ pub fn take(input: &mut BytesMut) -> Result<Option<Reply>, Malformed> {
             input.reserve(total - input.len());
             Ok(None)
         }
-        Answered::Malformed => Err(malformed()),
+        // the client sends no meta command, so nothing it asked for is answered so
+        Answered::Malformed | Answered::Answer { answer: Answer::Meta { .. }, .. } => Err(malformed()),
         Answered::Answer { answer, consumed } => {
-            let reply = owned(&answer).ok_or_else(malformed)?;
+            let reply = answer.map(Bytes::copy_from_slice);
             input.advance(consumed);
             Ok(Some(reply))
         }
     }
-}
-
-/// Nothing for the answer to a meta command, which the client never sends.
-fn owned(answer: &Answer<'_>) -> Option<Reply> {
-    let bytes = Bytes::copy_from_slice;
-    Some(match *answer {
-        Answer::Value { key, flags, cas, data } => Reply::Value { key: bytes(key), flags, cas, data: bytes(data) },
-        Answer::Stat { name, value } => Reply::Stat { name: bytes(name), value: bytes(value) },
-        Answer::End => Reply::End,
-        Answer::Reset => Reply::Reset,
-        Answer::Stored => Reply::Stored,
-        Answer::NotStored => Reply::NotStored,
-        Answer::Exists => Reply::Exists,
-        Answer::NotFound => Reply::NotFound,
-        Answer::Deleted => Reply::Deleted,
-        Answer::Touched => Reply::Touched,
-        Answer::Ok => Reply::Ok,
-        Answer::Number(number) => Reply::Number(number),
-        Answer::Version(version) => Reply::Version(bytes(version)),
-        Answer::Refused(fault, line) => Reply::Refused(fault, bytes(line)),
-        Answer::Meta { .. } => return None,
-    })
 }

@@ -57,6 +57,7 @@ fn encode(reply: &Reply) -> Vec<u8> {
         Reply::Number(number) => number.to_string().into_bytes(),
         Reply::Version(version) => [b"VERSION ", &version[..]].concat(),
         Reply::Refused(_, text) => text.to_vec(),
+        Reply::Meta { .. } => unreachable!("no client command has such an answer"),
     };
     [&line[..], b"\r\n"].concat()
 }

@@ -16,26 +16,27 @@ use crate::config::{ITEM_BYTES_CEILING, LINE_BYTES_MAX};
 /// The line end of the protocol.
 const CRLF: &[u8] = b"\r\n";
 
-/// One answer, or one of several that make the answer to a get or to stats.
+/// One answer, or one of several that make the answer to a get or to stats. `B` holds bytes: `&[u8]` as read, something
+/// owned to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub enum Answer<B> {
     /// An item.
     Value {
         /// Its key, at least one byte.
-        key: &'a [u8],
+        key: B,
         /// The client's flags.
         flags: u32,
         /// Its cas id, when asked for.
         cas: Option<u64>,
         /// Its bytes without the line end.
-        data: &'a [u8],
+        data: B,
     },
     /// One statistic.
     Stat {
         /// Its name, at least one byte.
-        name: &'a [u8],
+        name: B,
         /// The rest of the line.
-        value: &'a [u8],
+        value: B,
     },
     /// The end of the items or the statistics.
     End,
@@ -58,18 +59,41 @@ pub enum Answer<'a> {
     /// The new value of a counter.
     Number(u64),
     /// The server's version.
-    Version(&'a [u8]),
+    Version(B),
     /// The answer to a meta command.
     Meta {
         /// Its first word.
         code: MetaCode,
         /// What follows on the line without its first space: flags and what they return.
-        flags: &'a [u8],
+        flags: B,
         /// The item's bytes, with [`MetaCode::Value`] and nowhere else.
-        data: Option<&'a [u8]>,
+        data: Option<B>,
     },
     /// The request was refused, and whose fault that is; the text is the server's whole line.
-    Refused(Fault, &'a [u8]),
+    Refused(Fault, B),
+}
+
+impl<B> Answer<B> {
+    /// The same with its bytes held otherwise.
+    pub fn map<C>(self, mut hold: impl FnMut(B) -> C) -> Answer<C> {
+        match self {
+            Self::Value { key, flags, cas, data } => Answer::Value { key: hold(key), flags, cas, data: hold(data) },
+            Self::Stat { name, value } => Answer::Stat { name: hold(name), value: hold(value) },
+            Self::End => Answer::End,
+            Self::Reset => Answer::Reset,
+            Self::Stored => Answer::Stored,
+            Self::NotStored => Answer::NotStored,
+            Self::Exists => Answer::Exists,
+            Self::NotFound => Answer::NotFound,
+            Self::Deleted => Answer::Deleted,
+            Self::Touched => Answer::Touched,
+            Self::Ok => Answer::Ok,
+            Self::Number(number) => Answer::Number(number),
+            Self::Version(version) => Answer::Version(hold(version)),
+            Self::Meta { code, flags, data } => Answer::Meta { code, flags: hold(flags), data: data.map(hold) },
+            Self::Refused(fault, line) => Answer::Refused(fault, hold(line)),
+        }
+    }
 }
 
 /// First word of the answer to a meta command.
@@ -106,7 +130,7 @@ pub enum Answered<'a> {
     /// An answer, and how many bytes it took.
     Answer {
         /// What was answered.
-        answer: Answer<'a>,
+        answer: Answer<&'a [u8]>,
         /// Bytes it took, its data block included.
         consumed: usize,
     },
@@ -209,7 +233,7 @@ fn split_word(words: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The answers of one line, but for the two that come most.
-fn other(line: &[u8]) -> Option<Answer<'_>> {
+fn other(line: &[u8]) -> Option<Answer<&[u8]>> {
     Some(match line {
         b"NOT_FOUND" => Answer::NotFound,
         b"DELETED" => Answer::Deleted,
@@ -223,7 +247,7 @@ fn other(line: &[u8]) -> Option<Answer<'_>> {
     })
 }
 
-fn with_text(line: &[u8]) -> Option<Answer<'_>> {
+fn with_text(line: &[u8]) -> Option<Answer<&[u8]>> {
     if let Some(text) = line.strip_prefix(b"STAT ") {
         let (name, value) = split_word(text).unwrap_or((text, &[]));
         return (!name.is_empty()).then_some(Answer::Stat { name, value });
@@ -241,7 +265,7 @@ fn with_text(line: &[u8]) -> Option<Answer<'_>> {
 }
 
 /// The meta answers without a value.
-fn meta(line: &[u8]) -> Option<Answer<'_>> {
+fn meta(line: &[u8]) -> Option<Answer<&[u8]>> {
     let (code, flags) = match line {
         [a, b] => ([*a, *b], &[][..]),
         [a, b, b' ', flags @ ..] => ([*a, *b], flags),

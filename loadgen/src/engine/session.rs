@@ -111,7 +111,7 @@ impl Session {
 
     /// Takes an answer. Nothing when no request is waiting for one.
     #[inline]
-    pub fn answer(&mut self, answer: &Answer<'_>, judge: &mut Judge<'_>) -> Option<Outcome> {
+    pub fn answer(&mut self, answer: &Answer<&[u8]>, judge: &mut Judge<'_>) -> Option<Outcome> {
         let request = *self.requests.front()?;
         match (request.operation, answer) {
             (_, Answer::Refused(..)) => judge.tally.errors += 1,
@@ -133,7 +133,7 @@ impl Session {
     }
 
     /// An answer to the first half of a cas.
-    fn gets(&mut self, request: Request, answer: &Answer<'_>, judge: &mut Judge<'_>) -> Outcome {
+    fn gets(&mut self, request: Request, answer: &Answer<&[u8]>, judge: &mut Judge<'_>) -> Outcome {
         match answer {
             Answer::Value { key, data, cas: Some(unique), .. } => {
                 self.value(request, Keys::id(Kind::Value, key), data, judge);
@@ -152,7 +152,7 @@ impl Session {
         Outcome::Finished(self.finish())
     }
 
-    fn other(&self, request: Request, answer: &Answer<'_>, judge: &mut Judge<'_>) {
+    fn other(&self, request: Request, answer: &Answer<&[u8]>, judge: &mut Judge<'_>) {
         use MetaCode::{Done, Exists, Miss, NotFound, NotStored, Value};
         let code = if let Answer::Meta { code, .. } = answer { Some(*code) } else { None };
         match (request.operation, answer, code) {
