@@ -131,7 +131,7 @@ impl Coordinator {
             rules,
             servers: BTreeMap::new(),
             leader_heard: now,
-            silence: Pace::new(now, timing.leader_silence_calm, timing.leader_silence),
+            silence: Pace::new(now, timing.leader_silence),
             lease_is_long: false,
             slack: Duration(0),
             leader_answered: None,
@@ -232,7 +232,7 @@ impl Coordinator {
             }
             Body::ChangeAsked { members } => self.on_change_asked(now, &header, members, effects),
             Body::HeartbeatAck { echo, lease, slack, .. } if self.is_leader(&header) => {
-                (self.lease_is_long, self.slack) = (lease > self.timing.lease_calm, slack);
+                (self.lease_is_long, self.slack) = (lease > self.timing.lease.calm, slack);
                 self.on_heartbeat_ack(now, echo);
             }
             Body::CandidateAnswer { end, promise_left, doubtful } => {
@@ -263,7 +263,7 @@ impl Coordinator {
     }
 
     fn silence(&self) -> Duration {
-        let silence = if self.lease_is_long { self.timing.leader_silence } else { self.silence.length() };
+        let silence = if self.lease_is_long { self.timing.leader_silence.longest } else { self.silence.length() };
         Duration(silence.0 + self.slack.0)
     }
 
@@ -454,7 +454,7 @@ impl Coordinator {
                 self.leader_heard = now;
             }
             self.beaten = Some(now);
-            let forgotten = 20 * self.timing.leader_silence.0;
+            let forgotten = 20 * self.timing.leader_silence.longest.0;
             let record = self.record.as_ref().expect("it was just looked at");
             self.servers.retain(|&node, known| record.has(node) || now.since(known.heard).0 < forgotten);
             let registered = self.learners();

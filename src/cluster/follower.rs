@@ -62,7 +62,7 @@ impl Follower {
         if server.strict_reads || !complete || !self.may_read(server) {
             return None;
         }
-        self.lease.map(|since| since.after(server.timing.lease))
+        self.lease.map(|since| since.after(server.timing.lease.longest))
     }
 
     /// The coordinator asks whether this server could lead instead (R5).

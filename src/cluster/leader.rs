@@ -82,7 +82,7 @@ impl Leader {
             resigned: false,
             peers: BTreeMap::new(),
             echoes: Echoes::default(),
-            pace: Pace::new(now, server.timing.lease_calm, server.timing.lease),
+            pace: Pace::new(now, server.timing.lease),
             held: false,
             left_out: Vec::new(),
             change: None,
@@ -307,7 +307,7 @@ impl Leader {
             return;
         }
         // who was stopped for long heard nobody, which says nothing about them
-        if now.since(self.ticked) > server.timing.silence.min(server.timing.lease) {
+        if now.since(self.ticked) > server.timing.silence.min(server.timing.lease.longest) {
             self.peers.values_mut().for_each(|progress| progress.heard = now);
         }
         self.ticked = now;

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::configuration::NodeId;
+use super::pace::Lengths;
 use super::rules::{Rule, Rules};
 use crate::config;
 use crate::time::{Duration, Time};
@@ -17,10 +18,8 @@ use crate::time::{Duration, Time};
 /// How long things take and how long one waits for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// D: how long a lease lasts.
-    pub lease: Duration,
-    /// How long a leader's lasts while nothing is late; `lease` if that is shorter.
-    pub lease_calm: Duration,
+    /// D: how long a lease lasts. A follower's is always the longest.
+    pub lease: Lengths,
     /// Between two beacons of a leader, and two acks of an idle follower.
     pub beacon: Duration,
     /// Silence after which a leader asks to leave a member out, and takes the coordinator for gone.
@@ -36,16 +35,13 @@ pub struct Timing {
     /// How long a member's disk may be full before it is left out (D4).
     pub full: Duration,
     /// Silence after which the coordinator looks for another leader.
-    pub leader_silence: Duration,
-    /// The same while nothing is late; `leader_silence` if that is shorter.
-    pub leader_silence_calm: Duration,
+    pub leader_silence: Lengths,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            lease: config::CLUSTER_LEASE,
-            lease_calm: config::CLUSTER_LEASE_CALM,
+            lease: Lengths { calm: config::CLUSTER_LEASE_CALM, longest: config::CLUSTER_LEASE },
             beacon: config::CLUSTER_BEACON,
             silence: config::CLUSTER_SILENCE,
             slack: Duration(0),
@@ -53,8 +49,10 @@ impl Default for Timing {
             resend: config::CLUSTER_RESEND,
             patience: config::CLUSTER_READ_PATIENCE,
             full: config::CLUSTER_FULL_PATIENCE,
-            leader_silence: config::CLUSTER_LEADER_SILENCE,
-            leader_silence_calm: config::CLUSTER_LEADER_SILENCE_CALM,
+            leader_silence: Lengths {
+                calm: config::CLUSTER_LEADER_SILENCE_CALM,
+                longest: config::CLUSTER_LEADER_SILENCE,
+            },
         }
     }
 }
@@ -65,8 +63,7 @@ impl Timing {
     #[must_use]
     pub const fn impatient() -> Self {
         Self {
-            lease: Duration::from_millis(300),
-            lease_calm: Duration::from_millis(300),
+            lease: Lengths::always(Duration::from_millis(300)),
             beacon: Duration::from_millis(20),
             silence: Duration::from_millis(60),
             slack: Duration(0),
@@ -74,15 +71,14 @@ impl Timing {
             resend: Duration::from_millis(20),
             patience: Duration::from_millis(1000),
             full: Duration::from_millis(300),
-            leader_silence: Duration::from_millis(60),
-            leader_silence_calm: Duration::from_millis(60),
+            leader_silence: Lengths::always(Duration::from_millis(60)),
         }
     }
 
     /// G: how long a promise binds, at most.
     #[must_use]
     pub const fn promise(&self, rules: Rules) -> Duration {
-        promise_for(self.lease, rules)
+        promise_for(self.lease.longest, rules)
     }
 }
 
@@ -202,7 +198,7 @@ mod tests {
     #[test]
     fn a_promise_outlasts_the_lease_at_any_pair_of_clock_rates() {
         for d in [1_000_000, 100_000_000, 10_000_000_000] {
-            let timing = Timing { lease: Duration(d), ..Timing::default() };
+            let timing = Timing { lease: Lengths::always(Duration(d)), ..Timing::default() };
             let g = timing.promise(Rules::ALL).0;
             // in true time a lease by the slowest clock lasts D / 0.9, a promise by the fastest G / 1.1
             assert!(g * 9 > d * 11, "{g} {d}");

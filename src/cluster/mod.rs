@@ -48,5 +48,6 @@ pub use frame::Frame;
 pub use history::EpochStart;
 pub use lease::{ReadStep, Timing, read_order};
 pub use message::{Body, Digest, Header, Message};
+pub use pace::Lengths;
 pub use replica::{Replica, WritePlace, WriteRefusal};
 pub use rules::{Rule, Rules};

@@ -5,6 +5,23 @@
 use crate::config;
 use crate::time::{Duration, Time};
 
+/// How long a time-out may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lengths {
+    /// While nothing is late; `longest` if that is shorter.
+    pub calm: Duration,
+    /// As soon as something was late.
+    pub longest: Duration,
+}
+
+impl Lengths {
+    /// The same whatever happens.
+    #[must_use]
+    pub const fn always(length: Duration) -> Self {
+        Self { calm: length, longest: length }
+    }
+}
+
 /// A time-out that has two lengths.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -17,9 +34,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Begins long. `calm` is what it may be shortened to.
+    /// Begins long.
     #[must_use]
-    pub fn new(now: Time, calm: Duration, longest: Duration) -> Self {
+    pub fn new(now: Time, lengths: Lengths) -> Self {
+        let Lengths { calm, longest } = lengths;
         if calm >= longest {
             // nothing changes it, and nothing is noted
             return Self { calm: longest, longest, calm_from: Time(u64::MAX), long_since: None };
@@ -82,6 +100,7 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(80);
     const LONG: Duration = Duration::from_millis(200);
+    const LENGTHS: Lengths = Lengths { calm: SHORT, longest: LONG };
 
     fn at(millis: u64) -> Time {
         Time(1_000_000_000_000 + millis * 1_000_000)
@@ -89,7 +108,7 @@ mod tests {
 
     #[test]
     fn it_is_short_when_nothing_was_late_for_a_while() {
-        let mut pace = Pace::new(at(0), SHORT, LONG);
+        let mut pace = Pace::new(at(0), LENGTHS);
         let beginning = config::PACE_BEGINNING.0 / 1_000_000;
         pace.on_ticked(at(beginning - 1));
         assert_eq!(pace.length(), LONG);
@@ -107,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_false_alarm_is_remembered_longer_than_a_late_answer() {
-        let mut pace = Pace::new(at(0), SHORT, LONG);
+        let mut pace = Pace::new(at(0), LENGTHS);
         pace.on_false_alarm(at(1000));
         pace.on_round_trip(at(1001), LONG);
         pace.on_ticked(at(1001 + config::PACE_LATE.0 / 1_000_000));
@@ -118,7 +137,7 @@ mod tests {
 
     #[test]
     fn nothing_is_relied_on_for_longer_than_was_asked_for() {
-        let mut pace = Pace::new(at(0), SHORT, LONG);
+        let mut pace = Pace::new(at(0), LENGTHS);
         // what was sent, and for how long its receiver promised
         let mut sent = Vec::new();
         for millis in 0..30_000 {
@@ -137,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_time_out_that_is_short_anyway_stays_as_it_is() {
-        let mut pace = Pace::new(at(0), LONG, SHORT);
+        let mut pace = Pace::new(at(0), Lengths { calm: LONG, longest: SHORT });
         assert_eq!((pace.length(), pace.relied(at(5))), (SHORT, SHORT));
         pace.on_ticked(at(9000));
         assert_eq!(pace.length(), SHORT);

@@ -1,7 +1,7 @@
 //! What a run is like: how many servers and clients, how long machines wait, which faults happen and how long they last. Drawn
 //! per seed, or made for a purpose.
 
-use ringstore::cluster::Timing;
+use ringstore::cluster::{Lengths, Timing};
 use ringstore::time::Duration;
 
 use crate::dice::Dice;
@@ -62,14 +62,14 @@ pub struct Plan {
 
 /// Leases that outlast every patience, so that only the rules about them keep reads right.
 pub fn long_leases() -> Timing {
+    let usual = Timing::default();
     Timing {
-        lease: Duration::from_millis(1000),
-        lease_calm: Duration::from_millis(1000),
+        lease: Lengths::always(Duration::from_millis(1000)),
         silence: Duration::from_millis(160),
-        leader_silence: Duration::from_millis(150),
+        leader_silence: Lengths { longest: Duration::from_millis(150), ..usual.leader_silence },
         // reads that overlap with many others say little about order, and much is to be searched for it
         patience: Duration::from_millis(100),
-        ..Timing::default()
+        ..usual
     }
 }
 
@@ -78,13 +78,17 @@ fn timing(dice: &mut Dice) -> Timing {
         0 | 1 => long_leases(),
         2 | 3 => Timing::impatient(),
         // any proportion of the two kinds of patience
-        4 => Timing {
-            lease: Duration::from_millis(dice.between(160, 800)),
-            lease_calm: Duration::from_millis(dice.between(80, 400)),
-            silence: Duration::from_millis(dice.between(60, 600)),
-            leader_silence: Duration::from_millis(dice.between(60, 600)),
-            ..Timing::default()
-        },
+        4 => {
+            let usual = Timing::default();
+            let mut between = |least, most| Duration::from_millis(dice.between(least, most));
+            let (longest, calm) = (between(160, 800), between(80, 400));
+            Timing {
+                lease: Lengths { calm, longest },
+                silence: between(60, 600),
+                leader_silence: Lengths { longest: between(60, 600), ..usual.leader_silence },
+                ..usual
+            }
+        }
         _ => Timing::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringstore::cluster::{Rules, Timing};
+use ringstore::cluster::{Lengths, Rules, Timing};
 use ringstore::time::Duration;
 
 /// One step of time. Every wait of the protocol is a small number of them, so that time advances by "the silence was
@@ -157,8 +157,7 @@ impl Scope {
             Duration(count * QUANTUM.0)
         }
         Timing {
-            lease: steps(self.lease as u64),
-            lease_calm: steps(self.lease as u64),
+            lease: Lengths::always(steps(self.lease as u64)),
             beacon: steps(1),
             silence: steps(2),
             slack: steps(0),
@@ -167,8 +166,7 @@ impl Scope {
             // no reads wait, no disk is full
             patience: steps(2),
             full: steps(2),
-            leader_silence: steps(2),
-            leader_silence_calm: steps(2),
+            leader_silence: Lengths::always(steps(2)),
         }
     }
 }

@@ -91,7 +91,7 @@ impl Coordinator {
         if self.persisting.is_some() {
             return Err(ForceRefusal::Busy);
         }
-        if !self.leader_gone && now.since(self.leader_heard) < self.timing.leader_silence {
+        if !self.leader_gone && now.since(self.leader_heard) < self.timing.leader_silence.longest {
             return Err(ForceRefusal::LeaderLives);
         }
         let known = self.servers.get(&node).ok_or(ForceRefusal::Unknown)?;

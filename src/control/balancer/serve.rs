@@ -18,7 +18,7 @@ use super::record::{RecordDir, RecordError};
 use super::state::{State, Task};
 use super::{BalancerConfig, BalancerError};
 use crate::cluster::{
-    COORDINATOR, Configuration, Coordinator, CoordinatorBoot, CoordinatorInput, Member, Rules, Timing,
+    COORDINATOR, Configuration, Coordinator, CoordinatorBoot, CoordinatorInput, Lengths, Member, Rules, Timing,
 };
 use crate::config;
 use crate::contact::Contact;
@@ -138,8 +138,9 @@ fn bind(address: SocketAddr) -> io::Result<(StdListener, StdSocket)> {
 fn state(config: &BalancerConfig, record: Option<Configuration>, incarnation: Incarnation) -> State {
     let defaults = Timing::default();
     let scale = |duration: Duration| Duration(duration.0 * config.heartbeat.0 / defaults.heartbeat.0);
-    let (leader_silence, leader_silence_calm) = (scale(defaults.leader_silence), scale(defaults.leader_silence_calm));
-    let timing = Timing { heartbeat: config.heartbeat, leader_silence, leader_silence_calm, ..defaults };
+    let Lengths { calm, longest } = defaults.leader_silence;
+    let leader_silence = Lengths { calm: scale(calm), longest: scale(longest) };
+    let timing = Timing { heartbeat: config.heartbeat, leader_silence, ..defaults };
     let fresh = LogId(rand::random::<u128>().max(1));
     let boot = CoordinatorBoot { record, fresh, min_insync: config.min_insync, timing, rules: Rules::ALL };
     let salt = rand::random();

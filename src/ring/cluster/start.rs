@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::ClusterParts;
-use crate::cluster::{Boot, Replica, Timing, codec};
+use crate::cluster::{Boot, Lengths, Replica, Timing, codec};
 use crate::config::{self, ClusterConfig, ServerConfig};
 use crate::contact::Contact;
 use crate::node::{Gate, Node};
@@ -61,7 +61,8 @@ fn timing(item_bytes_max: usize) -> Timing {
         return usual;
     }
     let slack = Duration((item_bytes_max >> 20) as u64 * config::SLACK_PER_MIB.0).min(config::CLUSTER_SLACK_MAX);
-    Timing { lease_calm: usual.lease, silence: Duration(usual.silence.0 + slack.0), slack, ..usual }
+    let lease = Lengths::always(usual.lease.longest);
+    Timing { lease, silence: Duration(usual.silence.0 + slack.0), slack, ..usual }
 }
 
 impl Opened {
