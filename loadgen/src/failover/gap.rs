@@ -60,6 +60,9 @@ pub struct Finding {
     /// The longest time without an acknowledged set of the clients of one server that was not lost, of all these servers.
     #[serde(serialize_with = "in_ms", rename = "write_gap_ms")]
     pub write_gap: Duration,
+    /// When it began, in milliseconds from the kill: before it when the kill stopped what was under way, behind it when the
+    /// servers had been back and something else held them up.
+    pub write_gap_from_ms: f64,
     /// The same for gets; nothing when none was asked.
     #[serde(serialize_with = "in_ms_if_any", rename = "read_gap_ms")]
     pub read_gap: Option<Duration>,
@@ -136,6 +139,7 @@ pub fn find(outcomes: &[Outcome], loss: &Loss, servers: usize) -> Option<Finding
     let count = |is: &dyn Fn(&Outcome) -> bool| due().filter(|one| is(one)).count() as u64;
     Some(Finding {
         write_gap: to - from,
+        write_gap_from_ms: ms(since(&from)) - ms(loss.at.saturating_duration_since(from)),
         read_gap: of_survivors(Kind::Get).map(length),
         own_gap: loss.victim.and_then(|victim| longest(outcomes, loss.at, Kind::Set, victim)).map(length),
         first_end: loss.ends.first().map(since),
@@ -212,6 +216,7 @@ mod tests {
             finding,
             Finding {
                 write_gap: ms(11), // from 98 to 109
+                write_gap_from_ms: -2.0,
                 read_gap: Some(ms(4)),
                 own_gap: Some(ms(21)),
                 first_end: Some(ms(1)),

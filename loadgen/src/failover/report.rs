@@ -219,10 +219,11 @@ impl Report {
         let kills = self.kills.iter().enumerate().map(|(number, told)| {
             let finding = &told.finding;
             let figure = |time: Option<Duration>| time.map_or("–".to_owned(), |time| format!("{:.1}", ms(time)));
-            let times = [finding.first_end, finding.announced, Some(finding.first_set), Some(finding.write_gap)];
+            let times = [finding.first_end, finding.announced, Some(finding.first_set)].map(figure);
+            let gaps = [finding.write_gap_from_ms, ms(finding.write_gap)].map(|figure| format!("{figure:.1}"));
             let counts = [finding.due, finding.in_time, finding.late, finding.failed, finding.unknown];
             let name = format!("{}: {} at {:.1} s", number + 1, told.lost, told.at_s);
-            let times = times.into_iter().chain([finding.read_gap]).map(figure);
+            let times = times.into_iter().chain(gaps).chain([figure(finding.read_gap)]);
             [name].into_iter().chain(times).chain(counts.map(|count| count.to_string())).collect()
         });
         vec![
@@ -236,7 +237,7 @@ impl Report {
                 caption: "Each kill: times in milliseconds from it, gaps as lengths, and what became of requests due in the write gap"
                     .to_owned(),
                 head: head(&[
-                    "kill", "end seen", "new epoch", "first set", "write gap", "read gap", "due", "in time", "late", "failed",
+                    "kill", "end seen", "new epoch", "first set", "write gap from", "write gap", "read gap", "due", "in time", "late", "failed",
                     "unknown",
                 ]),
                 rows: kills.collect(),
@@ -424,6 +425,7 @@ mod tests {
         let loss = Loss { at: zero + ms(100), victim: Some(0), ends: vec![zero + ms(101)], announced: None };
         let finding = Finding {
             write_gap: ms(7),
+            write_gap_from_ms: -1.0,
             read_gap: Some(ms(1)),
             own_gap: None,
             first_end: Some(ms(1)),
