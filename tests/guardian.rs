@@ -135,8 +135,9 @@ fn assert_orderly_end(mut connection: &TcpStream, what: &str) {
 
 fn a_killed_server_is_heard_of_on_its_lifeline() {
     let mut server = Server::start();
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", server.guardian.as_raw_nonzero()));
-    assert_eq!(name.expect("it runs").trim(), "guardian");
+    let name = format!("/proc/{}/comm", server.guardian.as_raw_nonzero());
+    // it says so as soon as it runs, which may be after the server has told its number
+    until("it has its name", || std::fs::read_to_string(&name).expect("it is there").trim() == "guardian");
     assert!(!server.lock_is_free(), "the server has it");
     let begun = Instant::now();
     server.process.kill().expect("it runs");
