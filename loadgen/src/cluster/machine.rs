@@ -92,6 +92,19 @@ impl Machine {
         child.wait().during(format_args!("waiting for the end of {}", self.name)).map(|_| ())
     }
 
+    /// Whether the process ends by itself in this time.
+    pub fn ends_within(&mut self, time: Duration) -> Result<bool, Failure> {
+        let until = Instant::now() + time;
+        let Some(child) = &mut self.child else { return Ok(true) };
+        while child.try_wait().during("looking at a server")?.is_none() {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(true)
+    }
+
     /// The process that tells others of this one's death.
     pub fn guardian(&self) -> Result<Pid, Failure> {
         let process = self.process().ok_or_else(|| Failure::new(format!("{} does not run", self.name)))?;

@@ -57,16 +57,20 @@ pub struct Loss {
 /// What a kill cost. Times are from the kill unless they are lengths.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// The longest time without an acknowledged set of the clients of one server that was not lost, of all these servers.
+    /// The longest time without an acknowledged set of the clients of one server that was not lost, of all these servers; of
+    /// times that began before the kill was over: before each of these servers had acknowledged a set, the last end was
+    /// seen, and the new epoch was announced.
     #[serde(serialize_with = "in_ms", rename = "write_gap_ms")]
     pub write_gap: Duration,
-    /// When it began, in milliseconds from the kill: before it when the kill stopped what was under way, behind it when the
-    /// servers had been back and something else held them up.
-    pub write_gap_from_ms: f64,
-    /// The same for gets; nothing when none was asked.
+    /// The longest of such times, whenever it began: the disk of a calm machine has its pauses too.
+    #[serde(serialize_with = "in_ms", rename = "longest_gap_ms")]
+    pub longest_gap: Duration,
+    /// When that one began, in milliseconds from the kill; before it when that is negative.
+    pub longest_gap_from_ms: f64,
+    /// As the write gap, for gets; nothing when none was asked.
     #[serde(serialize_with = "in_ms_if_any", rename = "read_gap_ms")]
     pub read_gap: Option<Duration>,
-    /// The same for sets of the lost server's own clients, which go to other servers.
+    /// As the write gap, for sets of the lost server's own clients, which go to other servers.
     #[serde(serialize_with = "in_ms_if_any", rename = "own_gap_ms")]
     pub own_gap: Option<Duration>,
     /// Until the first of its connections ended.
@@ -128,20 +132,24 @@ pub fn is_back(outcomes: &[Outcome], loss: &Loss, servers: usize) -> Option<Inst
 pub fn find(outcomes: &[Outcome], loss: &Loss, servers: usize) -> Option<Finding> {
     let firsts = firsts(outcomes, loss, servers).into_iter().collect::<Option<Vec<_>>>()?;
     let (first, last) = (*firsts.iter().min()?, *firsts.iter().max()?);
-    let of_survivors = |kind| {
-        let gaps = survivors(loss, servers).filter_map(|home| longest(outcomes, loss.at, kind, home));
+    let over = [loss.ends.last().copied(), loss.announced].into_iter().flatten().fold(last, Instant::max);
+    let longest = |kind, home, until| longest(outcomes, loss.at, until, kind, home);
+    let of_survivors = |kind, until| {
+        let gaps = survivors(loss, servers).filter_map(|home| longest(kind, home, until));
         gaps.max_by_key(|(from, to)| *to - *from)
     };
     let length = |(from, to): (Instant, Instant)| to - from;
-    let (from, to) = of_survivors(Kind::Set)?;
+    let (from, to) = of_survivors(Kind::Set, Some(over))?;
+    let longest_gap = of_survivors(Kind::Set, None)?;
     let since = |instant: &Instant| instant.saturating_duration_since(loss.at);
     let due = || outcomes.iter().filter(|one| one.due >= from && one.due < to);
     let count = |is: &dyn Fn(&Outcome) -> bool| due().filter(|one| is(one)).count() as u64;
     Some(Finding {
         write_gap: to - from,
-        write_gap_from_ms: ms(since(&from)) - ms(loss.at.saturating_duration_since(from)),
-        read_gap: of_survivors(Kind::Get).map(length),
-        own_gap: loss.victim.and_then(|victim| longest(outcomes, loss.at, Kind::Set, victim)).map(length),
+        longest_gap: length(longest_gap),
+        longest_gap_from_ms: ms(since(&longest_gap.0)) - ms(loss.at.saturating_duration_since(longest_gap.0)),
+        read_gap: of_survivors(Kind::Get, Some(over)).map(length),
+        own_gap: loss.victim.and_then(|victim| longest(Kind::Set, victim, Some(over))).map(length),
         first_end: loss.ends.first().map(since),
         last_end: loss.ends.last().map(since),
         announced: loss.announced.as_ref().map(since),
@@ -170,12 +178,20 @@ fn firsts(outcomes: &[Outcome], loss: &Loss, servers: usize) -> Vec<Option<Insta
     survivors(loss, servers).map(first).collect()
 }
 
-/// The longest time between two answers to this server's clients of which the later one came after `since`.
-fn longest(outcomes: &[Outcome], since: Instant, kind: Kind, home: usize) -> Option<(Instant, Instant)> {
+/// The longest time between two answers to this server's clients of which the later one came after `since`, and the earlier
+/// one not after `until`.
+fn longest(
+    outcomes: &[Outcome],
+    since: Instant,
+    until: Option<Instant>,
+    kind: Kind,
+    home: usize,
+) -> Option<(Instant, Instant)> {
     let answered = outcomes.iter().filter(|one| one.home == home && one.kind == kind && one.fate == Fate::Answered);
     let mut times = answered.map(|one| one.over).collect::<Vec<_>>();
     times.sort_unstable();
-    let pairs = times.windows(2).filter(|pair| pair[1] > since).map(|pair| (pair[0], pair[1]));
+    let pairs = times.windows(2).map(|pair| (pair[0], pair[1]));
+    let pairs = pairs.filter(|(from, to)| *to > since && until.is_none_or(|until| *from <= until));
     pairs.max_by_key(|(from, to)| *to - *from)
 }
 
@@ -183,7 +199,8 @@ fn longest(outcomes: &[Outcome], since: Instant, kind: Kind, home: usize) -> Opt
 mod tests {
     use super::*;
 
-    /// Two servers, of which the first is lost at 100 ms. The other one's sets stop until 109 ms, its gets until 103 ms.
+    /// Two servers, of which the first is lost at 100 ms. The other one's sets stop until 109 ms, its gets until 103 ms, and its
+    /// sets for some other reason until 131 ms.
     fn story() -> (Vec<Outcome>, Loss, Instant) {
         let began = Instant::now();
         let at = |ms: u64| began + Duration::from_millis(ms);
@@ -201,6 +218,8 @@ mod tests {
             one(104, 110, set, answered, 1, 1),
             one(105, 106, set, Fate::Refused, 1, 1),
             one(110, 111, set, answered, 1, 1),
+            // long after it was over
+            one(130, 131, set, answered, 1, 1),
         ];
         let loss = Loss { at: at(100), victim: Some(0), ends: vec![at(101), at(102)], announced: Some(at(105)) };
         (outcomes, loss, began)
@@ -215,8 +234,9 @@ mod tests {
         assert_eq!(
             finding,
             Finding {
-                write_gap: ms(11), // from 98 to 109
-                write_gap_from_ms: -2.0,
+                write_gap: ms(11),   // from 98 to 109
+                longest_gap: ms(20), // from 111 to 131
+                longest_gap_from_ms: 11.0,
                 read_gap: Some(ms(4)),
                 own_gap: Some(ms(21)),
                 first_end: Some(ms(1)),

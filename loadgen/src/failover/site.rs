@@ -21,6 +21,9 @@ use crate::failure::{Failure, While};
 /// How long a load balancer or a server of somebody else's may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a command has not ended after this time goes on: it was stopped, or nothing happened to it.
+const COMMAND_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Characters of a command that a title shows.
 const SHOWN_MAX: usize = 40;
 
@@ -226,8 +229,9 @@ impl Site {
             Self::Local(cluster) => {
                 let balancer = target == Target::Balancer;
                 let machine = if balancer { &mut cluster.balancer } else { &mut cluster.servers[place] };
-                if is_stopped {
-                    machine.signal(Signal::CONT)?;
+                let is_command = matches!(kill, Kill::Command(_));
+                if is_stopped || is_command && !machine.ends_within(COMMAND_PATIENCE)? {
+                    machine.signal(Signal::CONT)?; // which is nothing to one that runs
                 } else {
                     machine.wait()?;
                     machine.start()?;
