@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -26,6 +27,9 @@ use crate::shard::{Path, Shard};
 use crate::stats::Shared;
 use crate::store::{self, RegionError, StoreConfig};
 use crate::writes::Writes;
+
+/// Between two looks whether another server leads: clients of the one that stops wait for it.
+const HAND_OVER_LOOK: std::time::Duration = std::time::Duration::from_micros(200);
 
 /// Why a server could not start, or had to stop.
 #[derive(Debug)]
@@ -294,13 +298,24 @@ fn write_port_file(path: &std::path::Path, listen: &[SocketAddr]) -> io::Result<
     std::fs::rename(&temporary, path)
 }
 
-/// Another server leads before this one stops to serve. Thread 0 looks at its ticks.
-fn hand_over(mailboxes: &Mailboxes) {
+/// Another server leads before this one stops to serve.
+fn hand_over(mailboxes: &Mailboxes, caller: &mut Driver) {
     mailboxes.resign();
+    call(mailboxes, caller, 0..1);
     let until = clock::now().after(config::CLUSTER_HAND_OVER_PATIENCE);
     while !mailboxes.has_resigned() && clock::now() < until {
-        thread::sleep(std::time::Duration::from_nanos(config::CLUSTER_TICK_NANOS.into()) / 5);
+        thread::sleep(HAND_OVER_LOOK);
     }
+}
+
+/// Has these threads look at what was left for them.
+fn call(mailboxes: &Mailboxes, caller: &mut Driver, threads: Range<usize>) {
+    for thread in threads {
+        if let Some(ring) = mailboxes.to_call(thread) {
+            caller.call(ring, thread as u32);
+        }
+    }
+    caller.enter(false, &mut Vec::new());
 }
 
 fn wait_and_stop(mailboxes: &Mailboxes, handles: Vec<Handle>, in_cluster: bool) -> Result<(), ServerError> {
@@ -310,16 +325,10 @@ fn wait_and_stop(mailboxes: &Mailboxes, handles: Vec<Handle>, in_cluster: bool) 
     }
     tracing::info!("stopping");
     if in_cluster {
-        hand_over(mailboxes);
+        hand_over(mailboxes, &mut caller);
     }
     mailboxes.stop();
-    let mut completions = Vec::new();
-    for thread in 0..handles.len() {
-        if let Some(ring) = mailboxes.to_call(thread) {
-            caller.call(ring, thread as u32);
-        }
-    }
-    caller.enter(false, &mut completions);
+    call(mailboxes, &mut caller, 0..handles.len());
     for handle in handles {
         if let Some(disk) = handle.join().expect("a ring thread aborts the process rather than panic") {
             disk.finish();

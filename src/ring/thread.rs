@@ -241,9 +241,9 @@ impl RingThread {
     fn on_tick(&mut self) {
         self.driver.tick(self.tick);
         self.events.push(Event::Ticked);
-        let Self { cluster, shard, effects, shared, mailboxes, now, .. } = self;
+        let Self { cluster, shard, effects, shared, now, .. } = self;
         if let Some(cluster) = cluster {
-            cluster.tick(*now, shard, effects, mailboxes);
+            cluster.tick(*now, shard, effects);
             cluster.publish(*now, shard, shared);
         }
         // in case the kernel had no memory for somebody's call
@@ -368,6 +368,7 @@ impl RingThread {
     fn step_cluster(&mut self) {
         let Self { cluster, shard, effects, now, mailboxes, .. } = self;
         let cluster = cluster.as_mut().expect("the caller looked");
+        cluster.notice_resign(*now, shard, effects, mailboxes);
         let mut again = cluster.advance(*now, shard, effects);
         while !effects.cluster.effects.is_empty() {
             cluster.carry_out(*now, shard, effects);

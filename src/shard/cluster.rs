@@ -164,7 +164,6 @@ impl Shard {
 
     /// Time has passed: every few milliseconds.
     pub fn cluster_tick(&mut self, now: Time, effects: &mut Effects) {
-        self.give_up_forwards(now, effects);
         self.on_node(now, effects, |node, scene| {
             if node.tick(config::CLUSTER_SCRUB_BYTES, scene) {
                 tracing::error!(
@@ -176,7 +175,7 @@ impl Shard {
 
     /// A server that stops waits for what the leader does with its clients' writes; not for long, and not when it is no member any
     /// more and will never hear of it. Their clients' connections end.
-    fn give_up_forwards(&mut self, now: Time, effects: &mut Effects) {
+    pub(super) fn give_up_forwards(&mut self, now: Time, effects: &mut Effects) {
         let Some(since) = self.stopping else { return };
         let belongs = self.node().is_some_and(|node| matches!(node.machine().role(), "leader" | "follower"));
         if !belongs || now.since(since) >= config::STOP_FORWARDS_PATIENCE {

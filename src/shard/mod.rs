@@ -438,6 +438,7 @@ impl Shard {
             Path::Alone(writes) => writes.end_turn(&mut effects.frames),
             Path::Node(_) => {
                 self.take_held(now, effects);
+                self.give_up_forwards(now, effects);
                 self.on_node(now, effects, Node::end_turn);
             }
             Path::Thread0 => {}

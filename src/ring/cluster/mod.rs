@@ -322,20 +322,17 @@ impl Surround {
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects, mailboxes: &Mailboxes) {
+    pub fn tick(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects) {
         self.socket.on_time(now);
         shard.cluster_tick(now, effects);
-        if mailboxes.resigning() {
-            self.resign(now, shard, effects, mailboxes);
-        }
     }
 
-    /// The server stops: somebody else is to lead before it does.
-    fn resign(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects, mailboxes: &Mailboxes) {
-        if !std::mem::replace(&mut self.resigned, true) {
+    /// Whether the server is about to stop: somebody else is to lead before it does.
+    pub fn notice_resign(&mut self, now: Time, shard: &mut Shard, effects: &mut shard::Effects, mailboxes: &Mailboxes) {
+        if !self.resigned && mailboxes.resigning() {
+            self.resigned = true;
             shard.cluster_input(now, Input::Resign, effects);
         }
-        self.say_when_resigned(shard, mailboxes);
     }
 
     /// In every turn, not only at ticks: the clients of a server that stops wait for their connections' end.

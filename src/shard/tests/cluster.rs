@@ -1,6 +1,7 @@
 //! The same server as the only member of a cluster: its machine's surroundings, and reads that may not be answered.
 
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -29,6 +30,7 @@ pub(super) fn set_clock(now: Time) {
 }
 
 const ME: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
 
 pub(super) fn node(mut writes: Writes, gate: Arc<Gate>, strict_reads: bool) -> (Node, Vec<Effect>) {
     writes.join(ME, Incarnation(1));
@@ -40,17 +42,22 @@ pub(super) fn node(mut writes: Writes, gate: Arc<Gate>, strict_reads: bool) -> (
 
 /// The load balancer makes it a cluster of one.
 fn announce(min_insync: u8) -> Happened {
-    announced(Epoch(1), ME, min_insync)
+    announced(Epoch(1), ME, 1..=1, min_insync)
 }
 
 /// Later it has a second member, which leads.
 fn announce_other_leader() -> Happened {
-    announced(Epoch(2), NodeId(2), 1)
+    announced(Epoch(2), OTHER, 1..=OTHER.0, 1)
 }
 
-fn announced(epoch: Epoch, leader: NodeId, min_insync: u8) -> Happened {
+/// And later this one is no member any more.
+fn announce_without_me() -> Happened {
+    announced(Epoch(3), OTHER, OTHER.0..=OTHER.0, 1)
+}
+
+fn announced(epoch: Epoch, leader: NodeId, members: RangeInclusive<u64>, min_insync: u8) -> Happened {
     let cluster = LogId(7);
-    let members = (1..=leader.0.max(ME.0)).map(|node| Member { node: NodeId(node), contact: "nowhere".into() });
+    let members = members.map(|node| Member { node: NodeId(node), contact: "nowhere".into() });
     let configuration = Configuration {
         cluster,
         epoch,
@@ -233,6 +240,21 @@ fn what_a_server_that_stops_has_sent_on_ends_with_its_client_s_connection() {
     assert_eq!(world.turn_at(later, vec![]), "");
     world.step(vec![]);
     assert!(world.clients[0].closed, "nobody can say any more what became of it");
+}
+
+#[test]
+fn a_server_that_stops_and_is_no_member_any_more_waits_for_no_time_out() {
+    let mut world = World::asks(LEASE, "");
+    world.settle(1);
+    world.turn_at(world.now, vec![announce_other_leader()]);
+    world.sync();
+    world.give(b"set k 0 0 1\r\nv\r\n");
+    assert_eq!(world.turn_at(world.now, vec![]), "");
+    world.step(vec![Input::Stopping]);
+    world.turn_at(world.now, vec![announce_without_me()]);
+    world.sync();
+    world.step(vec![]);
+    assert!(world.clients[0].closed, "nobody will ever say here what became of it");
 }
 
 #[test]
