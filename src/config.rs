@@ -104,6 +104,10 @@ pub const FRAME_BUFFER_BYTES_KEPT: usize = 2 * FRAME_BYTES_TARGET;
 pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
+/// Bytes of the log in the kernel's memory only that are synced though no policy asks for it. The more there is, the longer ext4
+/// holds the file's map of blocks while it makes room, and a write to the file waits for that: up to 200 ms at a disk that
+/// reads slowly, none above 25 ms with this bound, and more sets a second.
+pub const LOG_UNSYNCED_BYTES: u64 = 8 << 20;
 
 /// How long a server waits for the directory of one that was killed: its guardian lets go of it some milliseconds later.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(1000);
@@ -125,8 +129,6 @@ pub const CHECKPOINT_TURN_BYTES: usize = 64 << 10;
 pub const INSTALL_TURN_BYTES: usize = 1 << 20;
 /// Bytes of a keystore between two syncs of its file: the log's syncs wait for no more than that.
 pub const KEYSTORE_SYNC_BYTES: u64 = 8 << 20;
-/// Bytes that a file of the log which is no more needed gets shorter by in one turn: the kernel takes its time to forget them.
-pub const OLD_LOG_TURN_BYTES: u64 = 16 << 20;
 
 /// Bytes of items at which a chunk of a keystore is closed; a single larger item gets a chunk of its own.
 pub const KEYSTORE_CHUNK_BYTES: usize = 256 << 10;

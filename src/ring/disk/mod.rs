@@ -21,4 +21,5 @@ pub use dir::DataDir;
 pub use error::{Fatal, OpenError};
 pub use recover::{read, recover};
 pub use storage::{LogFiles, LogStorage};
+pub(in crate::ring) use storage::{forget, remove};
 pub use writer::{Appended, LogWriter, SyncRequest, Synced};

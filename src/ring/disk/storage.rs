@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::dir::DataDir;
 use crate::log::Position;
@@ -76,6 +77,21 @@ impl LogFiles {
     }
 }
 
+/// Removes a file. Its bytes are forgotten elsewhere.
+pub(in crate::ring) fn remove(path: &Path) -> io::Result<()> {
+    let last = File::open(path).ok(); // what cannot be read can be removed
+    std::fs::remove_file(path)?;
+    last.into_iter().for_each(forget);
+    Ok(())
+}
+
+/// Closes a file whose name is gone. The system then forgets its bytes, which takes its time for gigabytes, more so where it
+/// tells the disk of each block that is free: nobody waits for that.
+pub(in crate::ring) fn forget(file: File) {
+    // without a thread it is closed here
+    let _ = thread::Builder::new().name("forget".to_owned()).spawn(move || drop(file));
+}
+
 /// The position in the name of a log file: `log.` and 20 digits.
 fn position_of(name: &str) -> Option<Position> {
     let digits = name.strip_prefix("log.")?;
@@ -127,7 +143,7 @@ impl LogStorage for LogFiles {
     }
 
     fn remove(&mut self, name: Position) -> io::Result<()> {
-        std::fs::remove_file(self.path(name))
+        remove(&self.path(name))
     }
 
     fn descriptor(&self, file: &File) -> RawFd {

@@ -215,15 +215,17 @@ impl<S: LogStorage> LogWriter<S> {
         }
     }
 
-    /// The fdatasync that is due, if one is; its result comes back by `on_synced` before the next is asked for. A
-    /// complete file is synced whatever the policy: what follows it must not outlive it.
+    /// The fdatasync that is due, if one is; its result comes back by `on_synced` before the next is asked for. Whatever the
+    /// policy, a complete file is synced, because what follows it must not outlive it, and so is much that is not on the
+    /// disk, because a write waits for as long as the kernel looks for room for all of it.
     pub fn next_sync(&mut self, now: Time) -> Option<SyncRequest> {
         let is_due = match self.fsync {
             Fsync::Always => true,
             Fsync::Interval(interval) => now.since(self.last_sync) >= interval,
             Fsync::Never => false,
         };
-        if self.files.len() > 1 || is_due { self.sync_now(now) } else { None }
+        let is_much = self.written.0 - self.synced.0 >= config::LOG_UNSYNCED_BYTES;
+        if self.files.len() > 1 || is_due || is_much { self.sync_now(now) } else { None }
     }
 
     /// The next fdatasync whether it is due or not, unless everything is on the disk or one is under way.

@@ -27,18 +27,16 @@ pub struct Surroundings<'a> {
     pub log_needed_from: Option<Position>,
 }
 
-/// The keystore that is being taken, and what the last one has left to do.
+/// The keystore that is being taken, and when the next may be.
 pub struct Checkpoint<F> {
     taking: Option<Taking<F>>,
     /// None is begun before this is applied: there was no room for the last.
     not_before: Position,
-    /// What was a file of the log, and how many bytes of it are left.
-    old_log: Option<(F, u64)>,
 }
 
 impl<F> Default for Checkpoint<F> {
     fn default() -> Self {
-        Self { taking: None, not_before: Position(0), old_log: None }
+        Self { taking: None, not_before: Position(0) }
     }
 }
 
@@ -165,25 +163,14 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
         Ok(())
     }
 
-    /// Lets go of the oldest file of the log when all of it is in the keystore and nobody needs it. A large file goes bit by bit.
+    /// Lets go of the oldest file of the log when all of it is in the keystore and nobody needs it.
     fn shorten_log(&mut self, needed_from: Option<Position>) -> Result<(), Fatal> {
-        if let Some((file, bytes)) = &mut self.checkpoint.old_log {
-            *bytes = bytes.saturating_sub(config::OLD_LOG_TURN_BYTES);
-            let storage = self.writer.storage();
-            if *bytes > 0 {
-                return storage.truncate(file, *bytes).map_err(fatal(storage, "truncate", Name::OldLog));
-            }
-            self.checkpoint.old_log = None;
-            return storage.remove_named(Name::OldLog).map(drop).map_err(fatal(storage, "remove", Name::OldLog));
-        }
         let start = self.keystore.start.position;
         let Some(name) = self.writer.forget_oldest_below(needed_from.map_or(start, |needed| needed.min(start))) else {
             return Ok(());
         };
         let storage = self.writer.storage();
-        let opened = storage.retire(name).and_then(|()| storage.open_named(Name::OldLog));
-        self.checkpoint.old_log = opened.map_err(fatal(storage, "remove", Name::OldLog))?;
-        Ok(())
+        storage.remove(name).map_err(|error| Fatal { doing: "remove", path: storage.path(name), error })
     }
 }
 

@@ -171,9 +171,7 @@ fn judge(standing: &Standing, alone: bool, damaged: bool, tail_is_doubted: bool)
 
 /// Removes what an earlier process has left behind, and files of the log that the keystore has made superfluous. Those that are left.
 fn prepare_files<S: ReplicaStorage>(storage: &mut S, start: Position) -> Result<Vec<Position>, OpenError> {
-    for name in [Name::KeystoreNew, Name::OldLog] {
-        storage.remove_named(name).map_err(open_error(storage, "remove", name))?;
-    }
+    storage.remove_named(Name::KeystoreNew).map_err(open_error(storage, "remove", Name::KeystoreNew))?;
     let mut names = list(storage)?;
     while names.len() > 1 && names[1] <= start {
         let name = names.remove(0);

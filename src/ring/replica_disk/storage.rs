@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::log::Position;
-use crate::ring::disk::{LogFiles, LogStorage};
+use crate::ring::disk::{LogFiles, LogStorage, forget, remove};
 
 /// A file that is no file of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +26,6 @@ pub enum Name {
     Committed,
     /// Whether the server stopped in order, and on which start of the machine it ran.
     Running,
-    /// What was a file of the log and is being removed.
-    OldLog,
 }
 
 impl Name {
@@ -42,7 +39,6 @@ impl Name {
             Self::KeystoreNew => "keystore.new",
             Self::Committed => "committed",
             Self::Running => "running",
-            Self::OldLog => "log.old",
         }
     }
 }
@@ -61,8 +57,6 @@ pub trait ReplicaStorage: LogStorage {
     fn exchange(&mut self, one: Name, other: Name) -> io::Result<()>;
     /// Removes a file; whether there was one.
     fn remove_named(&mut self, name: Name) -> io::Result<bool>;
-    /// Gives a file of the log the name `OldLog`.
-    fn retire(&mut self, name: Position) -> io::Result<()>;
     /// The name for people.
     fn path_named(&self, name: Name) -> PathBuf;
 }
@@ -91,7 +85,11 @@ impl ReplicaStorage for LogFiles {
     }
 
     fn rename(&mut self, from: Name, to: Name) -> io::Result<()> {
-        std::fs::rename(self.path_named(from), self.path_named(to))
+        let to = self.path_named(to);
+        let before = File::open(&to).ok(); // if there is one, and else nothing has to be forgotten
+        std::fs::rename(self.path_named(from), to)?;
+        before.into_iter().for_each(forget);
+        Ok(())
     }
 
     fn exchange(&mut self, one: Name, other: Name) -> io::Result<()> {
@@ -104,15 +102,11 @@ impl ReplicaStorage for LogFiles {
     }
 
     fn remove_named(&mut self, name: Name) -> io::Result<bool> {
-        match std::fs::remove_file(self.path_named(name)) {
+        match remove(&self.path_named(name)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    fn retire(&mut self, name: Position) -> io::Result<()> {
-        std::fs::rename(self.path(name), self.path_named(Name::OldLog))
     }
 
     fn path_named(&self, name: Name) -> PathBuf {

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::super::{Appended, SyncRequest};
 use super::faulty::Faulty;
 use super::{Source, reopen};
-use crate::config::Fsync;
+use crate::config::{self, Fsync};
 use crate::log::layout::file::BYTES as FILE_HEADER_BYTES;
 use crate::time::{Duration, Time};
 
@@ -155,6 +155,23 @@ fn interval_and_never_acknowledge_at_once_and_sync_when_they_should() {
         assert_eq!(writer.next_sync(start.after(second)).is_some(), due);
         writer.finish().expect("it syncs all");
         assert_eq!(writer.synced(), source.position);
+    }
+}
+
+#[test]
+fn much_that_is_not_on_the_disk_is_synced_whatever_the_policy() {
+    for fsync in [Fsync::Interval(Duration::from_seconds(9)), Fsync::Never] {
+        let (mut writer, recovered, _) = reopen(Faulty::default(), fsync);
+        let mut source = Source::new(&recovered);
+        let begin = source.position.0;
+        while source.position.0 - begin < config::LOG_UNSYNCED_BYTES {
+            assert_eq!(writer.next_sync(Time(1)), None, "it is not much yet");
+            let frame = source.frame(1, 1 << 20);
+            assert_eq!(writer.append([frame.as_slice()]).expect("room").persisted, Some(source.position));
+        }
+        assert_eq!(writer.next_sync(Time(1)).map(|request| request.covers), Some(source.position));
+        assert_eq!(writer.on_synced(Ok(())).expect("it went well").persisted, None, "it was acknowledged before");
+        assert_eq!(writer.next_sync(Time(1)), None);
     }
 }
 

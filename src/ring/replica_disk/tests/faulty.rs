@@ -284,16 +284,6 @@ impl ReplicaStorage for Faulty {
         self.0.borrow_mut().remove(Entry::Named(name))
     }
 
-    fn retire(&mut self, name: Position) -> io::Result<()> {
-        let mut disk = self.0.borrow_mut();
-        disk.operation()?;
-        disk.change(|names| {
-            let file = names.remove(&Entry::Log(name.0)).expect("it is there");
-            names.insert(Entry::Named(Name::OldLog), file);
-        });
-        Ok(())
-    }
-
     fn path_named(&self, name: Name) -> PathBuf {
         PathBuf::from("/data").join(name.text())
     }

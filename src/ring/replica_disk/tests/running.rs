@@ -155,7 +155,6 @@ fn a_keystore_lets_go_of_old_files_and_keeps_what_streams_need() {
     let after = files(&storage);
     assert!(after.len() < before.len() - 1 && *after.last().expect("one") == *before.last().expect("one"), "{after:?}");
     assert!(storage.0.borrow_mut().contents(Named::Named(Name::KeystoreNew)).is_none());
-    assert!(storage.0.borrow_mut().contents(Named::Named(Name::OldLog)).is_none());
     let gone = server.disk.read_log(Mark::default(), 1 << 20).expect("the disk works");
     assert_eq!(gone, [], "who needs that needs a snapshot");
     drop(server);
