@@ -104,6 +104,13 @@ pub const FRAME_BUFFER_BYTES_KEPT: usize = 2 * FRAME_BYTES_TARGET;
 pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
+/// More bytes than these in one sync are a crowd's: a page, which a sync of less writes too.
+pub const SYNC_CROWD_BYTES: u64 = 4096;
+/// While a crowd waits for syncs of the log and the disk stops some of them, one begins at most every so many times what a sync
+/// takes,
+pub const SYNC_CADENCE_TIMES_MAX: u64 = 5;
+/// and not later than this after the one before it began.
+pub const SYNC_CADENCE_MAX: Duration = Duration(2_000_000);
 /// Bytes of the log in the kernel's memory only that are synced though no policy asks for it. The more there is, the longer ext4
 /// holds the file's map of blocks while it makes room, and a write to the file waits for that: up to 200 ms at a disk that
 /// reads slowly, none above 25 ms with this bound, and more sets a second.

@@ -12,6 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use super::buf_ring::{BufRing, DATAGRAM_BGID};
 use super::token::Token;
 use crate::config::{CQ_ENTRIES, SQ_ENTRIES};
+use crate::time::{Duration, NANOS};
 
 /// A submission queue entry.
 pub type Sqe = squeue::Entry;
@@ -89,6 +90,17 @@ impl fmt::Display for SetupError {
 /// One thread's ring.
 pub struct Driver {
     ring: IoUring,
+}
+
+/// How long to wait when the kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// Until something completes.
+    Completion,
+    /// The same, but not longer than this.
+    CompletionFor(Duration),
 }
 
 impl Driver {
@@ -184,12 +196,19 @@ impl Driver {
     }
 
     /// Hands everything queued to the kernel and, if asked, waits for a completion. Then copies out all completions.
-    pub fn enter(&mut self, wait: bool, completions: &mut Vec<Cqe>) {
-        let mut want = usize::from(wait);
+    pub fn enter(&mut self, mut wait: Wait, completions: &mut Vec<Cqe>) {
         loop {
-            match self.ring.submit_and_wait(want) {
+            let entered = match wait {
+                Wait::No => self.ring.submit(),
+                Wait::Completion => self.ring.submit_and_wait(1),
+                Wait::CompletionFor(time) => {
+                    let time = types::Timespec::new().nsec((time.0 % NANOS) as u32).sec(time.0 / NANOS);
+                    self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&time))
+                }
+            };
+            match entered {
                 Ok(_) => {}
-                Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME)) => {}
                 Err(e) => panic!("io_uring_enter failed: {e}"),
             }
             for cqe in self.ring.completion() {
@@ -205,7 +224,7 @@ impl Driver {
             if queue.is_empty() && !queue.cq_overflow() {
                 return;
             }
-            want = 0;
+            wait = Wait::No;
         }
     }
 

@@ -112,10 +112,15 @@ impl LogDisk {
         self.writer.next_sync(now).map(|SyncRequest { descriptor, .. }| descriptor)
     }
 
+    /// When `next_sync` is to be asked although nothing happens; nothing when it need not be.
+    pub fn sync_due(&self) -> Option<Time> {
+        self.writer.sync_due()
+    }
+
     /// The sync that was asked for has ended.
-    pub fn on_synced(&mut self, result: i32, mut tell: impl FnMut(LogEvent)) {
+    pub fn on_synced(&mut self, now: Time, result: i32, mut tell: impl FnMut(LogEvent)) {
         let result = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) };
-        let synced = or_exit(self.writer.on_synced(result));
+        let synced = or_exit(self.writer.on_synced(now, result));
         tell(LogEvent::Synced { upto: synced.upto });
         if let Some(upto) = synced.persisted {
             tell(LogEvent::Persisted { upto });

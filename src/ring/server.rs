@@ -14,7 +14,7 @@ use super::clock;
 use super::cluster::ClusterParts;
 use super::cluster::start::{self as cluster, Joined};
 use super::disk::OpenError;
-use super::driver::{Driver, SetupError};
+use super::driver::{Driver, SetupError, Wait};
 use super::log_disk::{self, LogDisk};
 use super::mailbox::Mailboxes;
 use super::memory;
@@ -315,7 +315,7 @@ fn call(mailboxes: &Mailboxes, caller: &mut Driver, threads: Range<usize>) {
             caller.call(ring, thread as u32);
         }
     }
-    caller.enter(false, &mut Vec::new());
+    caller.enter(Wait::No, &mut Vec::new());
 }
 
 fn wait_and_stop(mailboxes: &Mailboxes, handles: Vec<Handle>, in_cluster: bool) -> Result<(), ServerError> {

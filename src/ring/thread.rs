@@ -20,7 +20,7 @@ use super::accept::{Accepted, Acceptor, Listener};
 use super::buf_ring::BufRing;
 use super::clock;
 use super::cluster::{ClusterParts, Surround};
-use super::driver::{Cqe, Driver, SetupError, Socket};
+use super::driver::{Cqe, Driver, SetupError, Socket, Wait};
 use super::log_disk::{LogDisk, LogEvent};
 use super::mailbox::{Mail, Mailboxes};
 use super::process;
@@ -192,8 +192,9 @@ impl RingThread {
         if wait {
             self.shard.reader().park();
         }
+        let wait = if wait { self.patience() } else { Wait::No };
         self.driver.enter(wait, &mut self.completions);
-        if wait {
+        if wait != Wait::No {
             self.shard.reader().unpark();
         } else {
             self.shard.reader().quiesce();
@@ -209,6 +210,13 @@ impl RingThread {
         self.notice_stop();
         self.step();
         self.apply()
+    }
+
+    /// For a completion, or until a sync of the log is due.
+    fn patience(&self) -> Wait {
+        let disk = self.disk.as_ref().and_then(LogDisk::sync_due);
+        let due = disk.or_else(|| self.cluster.as_ref().and_then(Surround::sync_due));
+        due.map_or(Wait::Completion, |due| Wait::CompletionFor(due.since(clock::now())))
     }
 
     fn on_completion(&mut self, cqe: Cqe) {
@@ -428,9 +436,9 @@ impl RingThread {
         if let Some(cluster) = cluster {
             return cluster.on_synced(result, *now, shard, effects);
         }
-        let Self { disk, events, .. } = self;
+        let Self { disk, events, now, .. } = self;
         let disk = disk.as_mut().expect("only a log syncs");
-        disk.on_synced(result, |event| events.push(Event::from(event)));
+        disk.on_synced(*now, result, |event| events.push(Event::from(event)));
     }
 
     /// Carries out what the shard wants; whether there is more to do at once.

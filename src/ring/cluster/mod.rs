@@ -150,7 +150,7 @@ impl Surround {
 
     /// The log's sync, or a keystore's, has ended.
     pub fn on_synced(&mut self, result: i32, now: Time, shard: &mut Shard, effects: &mut shard::Effects) {
-        or_exit(self.disk.on_synced(result));
+        or_exit(self.disk.on_synced(now, result));
         self.take_disk_events(shard);
         self.hand_in(now, shard, effects);
     }
@@ -378,6 +378,11 @@ impl Surround {
     /// The descriptors to fdatasync now: the log's, and a keystore's.
     pub fn next_syncs(&mut self, now: Time) -> (Option<RawFd>, Option<RawFd>) {
         (self.disk.next_sync(now), self.disk.next_keystore_sync())
+    }
+
+    /// When `next_syncs` is to be asked although nothing happens; nothing when it need not be.
+    pub fn sync_due(&self) -> Option<Time> {
+        self.disk.sync_due()
     }
 
     /// The end of an orderly stop.

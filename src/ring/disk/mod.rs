@@ -4,10 +4,11 @@
 //! ```text
 //! DataDir::open (lock) -> recover: sync, read, judge, replay, cut -> LogWriter
 //!                                                                      append    write(2) of a turn's frames
-//!                                                                      next_sync what the shell shall fdatasync now
+//!                                                                      next_sync what the shell shall fdatasync now (Cadence)
 //!                                                                      on_synced what is durable since
 //! ```
 
+mod cadence;
 mod dir;
 mod error;
 pub(in crate::ring) mod recover;

@@ -14,6 +14,7 @@ use std::os::fd::RawFd;
 
 use rustix::io::Errno;
 
+use super::cadence::Cadence;
 use super::error::Fatal;
 use super::storage::LogStorage;
 use crate::config::{self, Fsync};
@@ -78,6 +79,7 @@ pub struct LogWriter<S: LogStorage> {
     pub(super) synced: Position,
     pub(super) in_flight: Option<InFlight<S::File>>,
     last_sync: Time,
+    cadence: Cadence,
     file_bytes_max: u64,
 }
 
@@ -102,6 +104,7 @@ impl<S: LogStorage> LogWriter<S> {
             synced: end,
             in_flight: None,
             last_sync: Time::default(),
+            cadence: Cadence::default(),
             file_bytes_max: config::LOG_FILE_BYTES,
         }
     }
@@ -156,6 +159,7 @@ impl<S: LogStorage> LogWriter<S> {
         }
         if outcome == Outcome::Written {
             self.written = header.end();
+            self.cadence.on_written(frame.len());
         }
         Ok(outcome == Outcome::Written)
     }
@@ -220,12 +224,18 @@ impl<S: LogStorage> LogWriter<S> {
     /// disk, because a write waits for as long as the kernel looks for room for all of it.
     pub fn next_sync(&mut self, now: Time) -> Option<SyncRequest> {
         let is_due = match self.fsync {
-            Fsync::Always => true,
+            Fsync::Always => now >= self.cadence.earliest(),
             Fsync::Interval(interval) => now.since(self.last_sync) >= interval,
             Fsync::Never => false,
         };
         let is_much = self.written.0 - self.synced.0 >= config::LOG_UNSYNCED_BYTES;
         if self.files.len() > 1 || is_due || is_much { self.sync_now(now) } else { None }
+    }
+
+    /// When `next_sync` is to be asked although nothing happens; nothing when it need not be.
+    pub fn sync_due(&self) -> Option<Time> {
+        let waits = self.fsync == Fsync::Always && self.in_flight.is_none() && self.synced < self.written;
+        waits.then(|| self.cadence.earliest())
     }
 
     /// The next fdatasync whether it is due or not, unless everything is on the disk or one is under way.
@@ -237,6 +247,7 @@ impl<S: LogStorage> LogWriter<S> {
         assert!(covers > self.synced, "what is synced is let go");
         self.in_flight = Some(InFlight { covers: Some(covers), parked: None });
         self.last_sync = now;
+        self.cadence.on_begun(now);
         Some(SyncRequest { descriptor: self.storage.descriptor(&self.files[0].file), covers })
     }
 
@@ -244,7 +255,8 @@ impl<S: LogStorage> LogWriter<S> {
     ///
     /// # Errors
     /// When it failed: the kernel may have dropped what it could not write, so it is not tried again.
-    pub fn on_synced(&mut self, result: io::Result<()>) -> Result<Synced, Fatal> {
+    pub fn on_synced(&mut self, now: Time, result: io::Result<()>) -> Result<Synced, Fatal> {
+        self.cadence.on_ended(now);
         let InFlight { covers, parked } = self.in_flight.take().expect("a sync ends once");
         drop(parked);
         result.map_err(|error| self.fatal("sync", self.files[0].name, error))?;
@@ -266,7 +278,7 @@ impl<S: LogStorage> LogWriter<S> {
             let covers = self.files.get(1).map_or(self.written, |next| next.name);
             let result = self.storage.sync(&self.files[0].file);
             self.in_flight = Some(InFlight { covers: Some(covers), parked: None });
-            self.on_synced(result)?;
+            self.on_synced(self.last_sync, result)?;
         }
         Ok(Synced { upto: self.synced, persisted: Some(self.synced) })
     }

@@ -137,12 +137,17 @@ impl<S: ReplicaStorage> ReplicaDisk<S> {
         request.map(|request| request.descriptor)
     }
 
+    /// When `next_sync` is to be asked although nothing happens; nothing when it need not be.
+    pub fn sync_due(&self) -> Option<Time> {
+        self.writer.sync_due()
+    }
+
     /// The sync that `next_sync` asked for has ended; `result` as io_uring gives it: 0, or a negative error number.
     ///
     /// # Errors
     /// When it failed.
-    pub fn on_synced(&mut self, result: i32) -> Result<(), Fatal> {
-        let Synced { upto, persisted } = self.writer.on_synced(result_of(result))?;
+    pub fn on_synced(&mut self, now: Time, result: i32) -> Result<(), Fatal> {
+        let Synced { upto, persisted } = self.writer.on_synced(now, result_of(result))?;
         self.events.push_back(DiskEvent::Durable { upto });
         if let Some(upto) = persisted {
             self.tell_persisted(upto);

@@ -57,7 +57,7 @@ fn one_history(rng: &mut StdRng, fsync: Fsync) {
             assert!(fsync != Fsync::Always || appended.persisted.is_none(), "a write alone is not durable");
             // the kernel does it some time before it says so
             if let Some(request) = in_flight.take_if(|_| rng.random()) {
-                let synced = writer.on_synced(disk.fdatasync(request.descriptor)).expect("syncs work");
+                let synced = writer.on_synced(Time(0), disk.fdatasync(request.descriptor)).expect("syncs work");
                 assert_eq!(synced.upto, request.covers);
                 durable = durable.max(synced.upto);
                 source.durable = durable;

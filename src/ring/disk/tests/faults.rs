@@ -115,7 +115,7 @@ fn a_failed_sync_is_fatal() {
     writer.append([frame.as_slice()]).expect("room");
     disk.0.borrow_mut().sync_fails = true;
     let request = writer.next_sync(Time(0)).expect("it is due");
-    let fatal = writer.on_synced(disk.fdatasync(request.descriptor)).expect_err("never tried again");
+    let fatal = writer.on_synced(Time(0), disk.fdatasync(request.descriptor)).expect_err("never tried again");
     assert!(fatal.to_string().starts_with("cannot sync log.0: "), "{fatal}");
 }
 
@@ -132,7 +132,7 @@ fn always_acknowledges_what_was_written_before_the_sync_was_asked_for() {
     let frame = source.frame(1, 1);
     writer.append([frame.as_slice()]).expect("room");
     assert_eq!(writer.next_sync(Time(0)), None, "one is under way");
-    let synced = writer.on_synced(Ok(())).expect("it went well");
+    let synced = writer.on_synced(Time(0), Ok(())).expect("it went well");
     assert_eq!((synced.upto, synced.persisted), (first, Some(first)), "not what came meanwhile");
     assert_eq!(writer.next_sync(Time(0)).map(|request| request.covers), Some(source.position));
 }
@@ -148,7 +148,7 @@ fn interval_and_never_acknowledge_at_once_and_sync_when_they_should() {
             let frame = source.frame(1, 1);
             assert_eq!(writer.append([frame.as_slice()]).expect("room").persisted, Some(source.position));
             if writer.next_sync(start).is_some() {
-                assert_eq!(writer.on_synced(Ok(())).expect("it went well").persisted, None);
+                assert_eq!(writer.on_synced(Time(0), Ok(())).expect("it went well").persisted, None);
             }
         }
         assert_eq!(writer.next_sync(Time(start.0 + second.0 - 1)), None);
@@ -170,7 +170,11 @@ fn much_that_is_not_on_the_disk_is_synced_whatever_the_policy() {
             assert_eq!(writer.append([frame.as_slice()]).expect("room").persisted, Some(source.position));
         }
         assert_eq!(writer.next_sync(Time(1)).map(|request| request.covers), Some(source.position));
-        assert_eq!(writer.on_synced(Ok(())).expect("it went well").persisted, None, "it was acknowledged before");
+        assert_eq!(
+            writer.on_synced(Time(0), Ok(())).expect("it went well").persisted,
+            None,
+            "it was acknowledged before"
+        );
         assert_eq!(writer.next_sync(Time(1)), None);
     }
 }
@@ -194,11 +198,11 @@ fn a_rollover_during_a_sync_keeps_the_order_of_files() {
         assert_eq!(disk.0.borrow().file_bytes().len(), 3, "two frames in each file");
         let mut covered = Vec::new();
         if fsync == Fsync::Always {
-            covered.push(writer.on_synced(Ok(())).expect("fine").upto);
+            covered.push(writer.on_synced(Time(0), Ok(())).expect("fine").upto);
         }
         while let Some(SyncRequest { descriptor, covers }) = writer.next_sync(Time(0)) {
             assert!(descriptor as u64 <= covers.0, "the file that holds what is covered");
-            covered.push(writer.on_synced(disk.fdatasync(descriptor)).expect("fine").upto);
+            covered.push(writer.on_synced(Time(0), disk.fdatasync(descriptor)).expect("fine").upto);
         }
         let expected: &[_] = match fsync {
             Fsync::Always => &[ends[0], ends[1], ends[3], ends[5]],

@@ -16,7 +16,7 @@ use crate::cluster::{Body, COORDINATOR, Header, Message};
 use crate::config;
 use crate::log::{Epoch, Incarnation, LogId, NodeId};
 use crate::ring::clock::now;
-use crate::ring::driver::Driver;
+use crate::ring::driver::{Driver, Wait};
 use crate::ring::token::Token;
 use crate::transport::{ClusterKey, Identity};
 
@@ -71,7 +71,7 @@ impl Peer {
     fn turn(&mut self) -> bool {
         let again = self.socket.flush(now());
         let mut completions = Vec::new();
-        self.driver.enter(false, &mut completions);
+        self.driver.enter(Wait::No, &mut completions);
         let came = !completions.is_empty();
         for cqe in completions {
             match cqe.token {

@@ -38,7 +38,7 @@ fn sync(server: &mut Server<LogFiles>) {
         fs::File::open(path).and_then(|file| file.sync_data()).map_or(-5, |()| 0)
     };
     while let Some(descriptor) = server.disk.next_sync(server.now) {
-        server.disk.on_synced(fdatasync(descriptor)).expect("the disk works");
+        server.disk.on_synced(server.now, fdatasync(descriptor)).expect("the disk works");
     }
     while let Some(descriptor) = server.disk.next_keystore_sync() {
         server.disk.on_keystore_synced(fdatasync(descriptor)).expect("the disk works");

@@ -216,7 +216,7 @@ impl Server<Faulty> {
     fn sync(&mut self, storage: &mut Faulty) -> Result<(), Fatal> {
         self.now = self.now.after(crate::time::Duration::from_seconds(10));
         while let Some(descriptor) = self.disk.next_sync(self.now) {
-            self.disk.on_synced(storage.fdatasync(descriptor))?;
+            self.disk.on_synced(self.now, storage.fdatasync(descriptor))?;
         }
         while let Some(descriptor) = self.disk.next_keystore_sync() {
             self.disk.on_keystore_synced(storage.fdatasync(descriptor))?;

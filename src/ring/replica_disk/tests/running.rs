@@ -31,7 +31,7 @@ fn a_sync_that_was_under_way_at_a_cut_says_nothing_of_what_came_behind_it() {
     let frame = log.grow(2, server.persisted);
     server.append(&frame, 1).expect("the disk works");
     assert_eq!(server.disk.next_sync(server.now), None, "one is under way");
-    server.disk.on_synced(storage.fdatasync(descriptor)).expect("it went well");
+    server.disk.on_synced(server.now, storage.fdatasync(descriptor)).expect("it went well");
     assert_eq!(server.disk.take_event(), Some(DiskEvent::Durable { upto: to.position }));
     assert_eq!(server.disk.take_event(), None, "the old sync proves nothing of the new frame");
     server.sync(&mut storage).expect("the disk works");
