@@ -157,6 +157,18 @@ impl World {
         world
     }
 
+    /// Another leads, to whom a client's write was sent on; nothing comes back, and the server stops.
+    fn stops_with_a_write_sent_on() -> Self {
+        let mut world = Self::asks(LEASE, "");
+        world.settle(1);
+        world.turn_at(world.now, vec![announce_other_leader()]);
+        world.sync();
+        world.give(b"set k 0 0 1\r\nv\r\n");
+        assert_eq!(world.turn_at(world.now, vec![]), "");
+        world.step(vec![Input::Stopping]);
+        world
+    }
+
     /// A turn at an instant, with some of what may happen.
     fn turn_at(&mut self, now: Time, happened: Vec<Happened>) -> String {
         self.now = now;
@@ -226,14 +238,7 @@ fn nothing_waits_for_a_leader_at_a_server_that_stops() {
 
 #[test]
 fn what_a_server_that_stops_has_sent_on_ends_with_its_client_s_connection() {
-    let mut world = World::asks(LEASE, "");
-    world.settle(1);
-    // another leads: what is written here is sent on to it, and nothing comes back
-    world.turn_at(world.now, vec![announce_other_leader()]);
-    world.sync();
-    world.give(b"set k 0 0 1\r\nv\r\n");
-    assert_eq!(world.turn_at(world.now, vec![]), "");
-    world.step(vec![Input::Stopping]);
+    let mut world = World::stops_with_a_write_sent_on();
     world.turn_at(world.now, vec![]);
     assert!(!world.clients[0].closed, "it may come soon");
     let later = world.now.after(crate::config::STOP_FORWARDS_PATIENCE);
@@ -244,13 +249,7 @@ fn what_a_server_that_stops_has_sent_on_ends_with_its_client_s_connection() {
 
 #[test]
 fn a_server_that_stops_and_is_no_member_any_more_waits_for_no_time_out() {
-    let mut world = World::asks(LEASE, "");
-    world.settle(1);
-    world.turn_at(world.now, vec![announce_other_leader()]);
-    world.sync();
-    world.give(b"set k 0 0 1\r\nv\r\n");
-    assert_eq!(world.turn_at(world.now, vec![]), "");
-    world.step(vec![Input::Stopping]);
+    let mut world = World::stops_with_a_write_sent_on();
     world.turn_at(world.now, vec![announce_without_me()]);
     world.sync();
     world.step(vec![]);
