@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_millis(250);
 const LOST_PART: u64 = 20;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cadence {
     /// What no sync has carried yet.
     waiting: Load,
@@ -28,8 +28,8 @@ pub struct Cadence {
     began: Time,
     /// What a sync takes, smoothed; one that was stopped says little about the next.
     took: Duration,
-    /// From one sync's begin to the next, in times what a sync takes; 1 waits for nothing.
-    interval: u64,
+    /// Longer than a sync takes is the interval from one's begin to the next by so many times that; 0 waits for nothing.
+    longer: u64,
     /// Time lost with stops since the window began.
     lost: Duration,
     window: Time,
@@ -45,13 +45,6 @@ impl Load {
     /// One turn's frame is of clients that all wait for it, however much they write; and a few small ones have little to gain.
     const fn is_of_a_crowd(self) -> bool {
         self.frames > 1 && self.bytes > config::SYNC_CROWD_BYTES
-    }
-}
-
-impl Default for Cadence {
-    fn default() -> Self {
-        let (nothing, zero, begin) = (Load::default(), Duration(0), Time(0));
-        Self { waiting: nothing, carried: nothing, began: begin, took: zero, interval: 1, lost: zero, window: begin }
     }
 }
 
@@ -87,19 +80,19 @@ impl Cadence {
         }
         let most = elapsed.0 / LOST_PART;
         if self.lost.0 > most {
-            self.interval = (self.interval + 1).min(config::SYNC_CADENCE_TIMES_MAX);
+            self.longer = (self.longer + 1).min(config::SYNC_CADENCE_TIMES_MAX - 1);
         } else if self.lost.0 < most / 2 {
-            self.interval = (self.interval - 1).max(1);
+            self.longer = self.longer.saturating_sub(1);
         }
         (self.lost, self.window) = (Duration(0), now);
     }
 
     /// Not before this instant shall the next one begin.
     pub fn earliest(&self) -> Time {
-        if self.interval == 1 || !self.carried.is_of_a_crowd() {
+        if self.longer == 0 || !self.carried.is_of_a_crowd() {
             return Time(0);
         }
-        self.began.after(Duration(self.interval * self.took.0).min(config::SYNC_CADENCE_MAX))
+        self.began.after(Duration((1 + self.longer) * self.took.0).min(config::SYNC_CADENCE_MAX))
     }
 }
 
