@@ -104,6 +104,12 @@ pub const FRAME_BUFFER_BYTES_KEPT: usize = 2 * FRAME_BYTES_TARGET;
 pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
+/// Zeros are put behind the log's end up to a multiple of so many bytes of its file,
+pub const LOG_ROOM_BYTES: u64 = 256 << 10;
+/// as soon as there are fewer than these,
+pub const LOG_ROOM_BYTES_MIN: u64 = 16 << 10;
+/// and as long as a sync carries no more than these: of more, to write it twice takes longer than the sync of a longer file.
+pub const LOG_ROOM_SYNC_BYTES_MAX: u64 = 32 << 10;
 /// More bytes than these in one sync are a crowd's: a page, which a sync of less writes too.
 pub const SYNC_CROWD_BYTES: u64 = 4096;
 /// While a crowd waits for syncs of the log and the disk stops some of them, one begins at most every so many times what a sync

@@ -120,6 +120,8 @@ pub struct Cut {
     pub bytes: u64,
     /// Why the first of them is no frame.
     pub fault: Fault,
+    /// All of them are zeros: nothing was torn, it is room that was made for frames to come.
+    pub is_room: bool,
 }
 
 /// What a log holds.
@@ -231,6 +233,7 @@ impl Recovery {
         self.stage = Stage::Header;
         if let Some((cut, _)) = &mut self.bad {
             cut.bytes += file_bytes;
+            cut.is_room = false;
             self.stage = Stage::Scan;
         }
     }
@@ -294,7 +297,7 @@ impl Recovery {
     /// Remembers where the log stops being whole.
     fn on_bad(&mut self, keep_bytes: u64, fault: Fault) {
         assert!(self.bad.is_none(), "the first bad place counts");
-        let cut = Cut { file: self.file, keep_bytes, bytes: self.file_bytes - keep_bytes, fault };
+        let cut = Cut { file: self.file, keep_bytes, bytes: self.file_bytes - keep_bytes, fault, is_room: false };
         self.bad = Some((cut, self.recovered.end));
         self.stage = Stage::Scan;
     }
@@ -390,6 +393,7 @@ impl Recovery {
             }
             Err(fault) => {
                 self.on_bad(self.offset, Fault::Frame(fault));
+                self.note_room(true, &window[..1]);
                 return Ok(self.pass(1));
             }
         };
@@ -454,6 +458,14 @@ impl Recovery {
             }
         }
         // a header that begins in the last bytes is looked at again with what follows
-        Ok(self.pass(if at_end { window.len() } else { window.len() - (frame::BYTES - 1) }))
+        let consumed = if at_end { window.len() } else { window.len() - (frame::BYTES - 1) };
+        self.note_room(cut.is_room, &window[..consumed]);
+        Ok(self.pass(consumed))
+    }
+
+    /// Behind a bad place: whether it is room still, if it was `so_far`.
+    fn note_room(&mut self, so_far: bool, bytes: &[u8]) {
+        let (cut, _) = self.bad.as_mut().expect("there is a bad place");
+        cut.is_room = so_far && bytes.iter().all(|&byte| byte == 0);
     }
 }

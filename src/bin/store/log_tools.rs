@@ -130,7 +130,10 @@ fn summary(out: &mut impl Write, found: &Recovered) -> io::Result<()> {
     writeln!(out, "last_epoch {}", found.epoch.0)?;
     writeln!(out, "end_position {}", found.end.0)?;
     writeln!(out, "durable_upto {}", found.durable_upto.0)?;
-    match found.cut {
+    let (room, torn) =
+        found.cut.map_or((None, None), |cut| if cut.is_room { (Some(cut), None) } else { (None, Some(cut)) });
+    writeln!(out, "room_bytes {}", room.map_or(0, |cut| cut.bytes))?;
+    match torn {
         Some(cut) => writeln!(out, "torn_tail_bytes {} ({})", cut.bytes, cut.fault)?,
         None => writeln!(out, "torn_tail_bytes 0")?,
     }

@@ -122,7 +122,31 @@ fn zeros_and_noise_behind_the_last_frame_are_cut() {
         assert_eq!(read, written);
         let cut = recovered.expect("a torn tail").cut.expect("noticed");
         assert_eq!(cut.bytes, garbage.len() as u64);
+        assert_eq!(cut.is_room, garbage[0] == 0, "zeros alone are room");
     }
+}
+
+#[test]
+fn room_is_zeros_to_the_end_of_the_last_file_and_nothing_else() {
+    let (whole, written, _) = small_log(4, 2, 1);
+    for (at, room) in [(None, true), (Some(0), false), (Some(70), false), (Some(299), false)] {
+        for step in [64, 70, 300, usize::MAX] {
+            let mut files = whole.clone();
+            let mut zeros = vec![0; 300];
+            if let Some(at) = at {
+                zeros[at] = 1;
+            }
+            files.0.last_mut().expect("a file").1.extend_from_slice(&zeros);
+            let (read, recovered) = files.read_by(step);
+            assert_eq!(read, written);
+            let cut = recovered.expect("a torn tail").cut.expect("noticed");
+            assert_eq!((cut.bytes, cut.is_room), (300, room), "{at:?}, {step}");
+        }
+    }
+    let mut files = whole;
+    files.0[0].1.extend_from_slice(&[0; 300]);
+    let corruption = files.read().1.expect_err("what follows says that all before it was durable");
+    assert_eq!(corruption.offset as usize, files.0[0].1.len() - 300);
 }
 
 #[test]

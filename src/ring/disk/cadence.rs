@@ -1,8 +1,8 @@
 //! When the next sync of a log begins: at once, or in a cadence when a crowd waits and the disk stops syncs for long.
 //!
 //! A sync that begins when the last one has ended carries what came meanwhile, and of a crowd that is a part. But some disks do
-//! a limited number of operations a second, volumes of clouds by quota: when it is used up, everything is stopped for
-//! milliseconds. A sync that begins a little later carries more, and there are fewer. (Helland and others, "Group commit timers
+//! a limited number of operations a second, volumes of clouds by quota, and some virtual machines have a quota of processor time
+//! of which the host's work for their disk takes its part: when it is used up, everything is stopped for milliseconds. A sync that begins a little later carries more, and there are fewer. (Helland and others, "Group commit timers
 //! and high volume transaction systems", 1987.) How much later is found as TCP finds its rate: while more than a twentieth of
 //! the time is lost with stops the interval grows by what a sync takes, and while less than half of that is, it shrinks by as much.
 
@@ -58,6 +58,11 @@ impl Cadence {
     /// A sync of all of them began.
     pub const fn on_begun(&mut self, now: Time) {
         (self.carried, self.waiting, self.began) = (self.waiting, Load { frames: 0, bytes: 0 }, now);
+    }
+
+    /// Bytes that the last sync carried.
+    pub const fn carried_bytes(&self) -> u64 {
+        self.carried.bytes
     }
 
     /// It has ended.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! DataDir::open (lock) -> recover: sync, read, judge, replay, cut -> LogWriter
-//!                                                                      append    write(2) of a turn's frames
+//!                                                                      append    write(2) of a turn's frames, and room for more
 //!                                                                      next_sync what the shell shall fdatasync now (Cadence)
 //!                                                                      on_synced what is durable since
 //! ```
@@ -13,6 +13,7 @@ mod dir;
 mod error;
 pub(in crate::ring) mod recover;
 mod rewrite;
+mod room;
 mod storage;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use super::error::OpenError;
 use super::storage::LogStorage;
 use super::writer::{LogWriter, create_file};
 use crate::config::{self, Fsync};
+use crate::log::layout::{file, frame};
 use crate::log::{
     Corruption, Cut, Entry, EntryFault, Epoch, FileHeader, FrameHeader, FrameView, LogId, LogIndex, Position,
     Recovered, Recovery, Step,
@@ -19,7 +20,7 @@ pub trait TakeEntry: FnMut(&FrameHeader, LogIndex, &Entry<'_>) -> Result<(), Str
 impl<F: FnMut(&FrameHeader, LogIndex, &Entry<'_>) -> Result<(), String>> TakeEntry for F {}
 
 /// Reads the whole log and changes nothing; a tail that is not whole is reported, not an error. A server may be appending
-/// meanwhile: what it adds after a file was opened is not seen.
+/// meanwhile: how much of what it adds is seen is chance.
 ///
 /// # Errors
 /// When a file cannot be read, the log is corrupt, or `take` refuses.
@@ -130,7 +131,8 @@ pub(in crate::ring) fn read_frames<S: LogStorage>(
                 Ok(ControlFlow::Continue(needed)) => needed,
                 Ok(ControlFlow::Break(())) => break,
                 Err(Halt::Corrupt(corruption)) => {
-                    return Ok(Judged { recovered: *recovery.whole(), corruption: Some(corruption) });
+                    let grew = !sync && has_grown(storage, recovery.whole())?;
+                    return Ok(Judged { recovered: *recovery.whole(), corruption: (!grew).then_some(corruption) });
                 }
                 Err(Halt::Refused(why)) => return Err(OpenError::Refused(why)),
             };
@@ -138,7 +140,31 @@ pub(in crate::ring) fn read_frames<S: LogStorage>(
             window.fill(storage, &file, bytes, offset, needed).map_err(io_error(storage, "read", name))?;
         }
     }
-    Ok(Judged { recovered: recovery.finish(), corruption: None })
+    let mut recovered = recovery.finish();
+    if !sync && recovered.cut.is_some_and(|cut| !cut.is_room) && has_grown(storage, &recovered)? {
+        recovered.cut = None;
+    }
+    Ok(Judged { recovered, corruption: None })
+}
+
+/// Whether a whole frame stands now where none did when that was read: a server writes over its room meanwhile, and what was read
+/// behind the end is of another moment than the end.
+fn has_grown<S: LogStorage>(storage: &mut S, whole: &Recovered) -> Result<bool, OpenError> {
+    let Some(name) = whole.last_file else { return Ok(false) };
+    let (file, bytes) = storage.open(name).map_err(io_error(storage, "open", name))?;
+    let offset = whole.end.0 - name.0 + file::BYTES as u64;
+    let mut window = Window::default();
+    let mut needed = frame::BYTES;
+    while needed as u64 <= bytes.saturating_sub(offset) {
+        window.fill(storage, &file, bytes, offset, needed).map_err(io_error(storage, "read", name))?;
+        let Ok(header) = FrameHeader::decode(window.bytes()) else { return Ok(false) };
+        if window.bytes().len() >= header.frame_bytes() {
+            let frame = FrameView::parse(&window.bytes()[..header.frame_bytes()]);
+            return Ok(header.start.position == whole.end && frame.is_ok());
+        }
+        needed = header.frame_bytes();
+    }
+    Ok(false)
 }
 
 enum Halt {

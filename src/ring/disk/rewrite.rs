@@ -66,7 +66,7 @@ impl<S: LogStorage> LogWriter<S> {
         let current = self.files.back().expect("it was just opened");
         let cut = self.storage.truncate(&current.file, to.0 - name.0 + FILE_HEADER_BYTES as u64);
         cut.map_err(|error| self.fatal("truncate", name, error))?;
-        (self.written, self.synced) = (to, self.synced.min(to));
+        (self.written, self.allotted, self.synced) = (to, to, self.synced.min(to));
         for open in &self.files {
             self.storage.sync(&open.file).map_err(|error| self.fatal("sync", open.name, error))?;
         }
@@ -113,7 +113,7 @@ impl<S: LogStorage> LogWriter<S> {
         self.log_id = header.log_id;
         self.names.push(header.position);
         self.files.push_back(OpenFile { name: header.position, file });
-        (self.written, self.synced) = (header.position, header.position);
+        (self.written, self.allotted, self.synced) = (header.position, header.position, header.position);
         Ok(())
     }
 

@@ -1,14 +1,19 @@
 //! The few file operations that a log needs, behind a trait so that tests can make each of them fail; and the real ones.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use rustix::io::ReadWriteFlags;
+
 use super::dir::DataDir;
 use crate::log::Position;
+
+/// `RWF_NOAPPEND`: this one write goes where it is told to, though the file is opened with `O_APPEND`. Since Linux 6.9.
+const NOAPPEND: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x20);
 
 /// What a log asks of a disk. Files are named by the position of their first frame.
 pub trait LogStorage {
@@ -25,6 +30,9 @@ pub trait LogStorage {
     fn read(&mut self, file: &Self::File, offset: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Writes behind the end what one call takes; how many bytes that were.
     fn append(&mut self, file: &Self::File, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes over what is there from `offset` on, what one call takes; how many bytes that were. `OPNOTSUPP` where a file can only
+    /// be appended to.
+    fn write_over(&mut self, file: &Self::File, offset: u64, bytes: &[u8]) -> io::Result<usize>;
     /// Drops what is behind the first `bytes` bytes.
     fn truncate(&mut self, file: &Self::File, bytes: u64) -> io::Result<()>;
     /// Returns when the file's bytes are on the disk.
@@ -128,6 +136,10 @@ impl LogStorage for LogFiles {
 
     fn append(&mut self, file: &File, bytes: &[u8]) -> io::Result<usize> {
         rustix::io::write(file, bytes).map_err(io::Error::from)
+    }
+
+    fn write_over(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        rustix::io::pwritev2(file, &[IoSlice::new(bytes)], offset, NOAPPEND).map_err(io::Error::from)
     }
 
     fn truncate(&mut self, file: &File, bytes: u64) -> io::Result<()> {

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::cadence::Cadence;
 use super::error::Fatal;
+use super::room::Outcome;
 use super::storage::LogStorage;
 use crate::config::{self, Fsync};
 use crate::log::layout::file::BYTES as FILE_HEADER_BYTES;
@@ -75,12 +76,16 @@ pub struct LogWriter<S: LogStorage> {
     /// In order; the last is appended to, the others are complete and wait for their sync. Invariant: at least one.
     pub(super) files: VecDeque<OpenFile<S::File>>,
     pub(super) written: Position,
+    /// The current file ends here, with zeros from `written` on; invariant: not below `written`.
+    pub(super) allotted: Position,
+    /// Nobody has said that it is not.
+    pub(super) room_is_possible: bool,
     /// Invariant: never above `written`, never below the name of the first file.
     pub(super) synced: Position,
     pub(super) in_flight: Option<InFlight<S::File>>,
     last_sync: Time,
-    cadence: Cadence,
-    file_bytes_max: u64,
+    pub(super) cadence: Cadence,
+    pub(super) file_bytes_max: u64,
 }
 
 impl<S: LogStorage> LogWriter<S> {
@@ -101,6 +106,8 @@ impl<S: LogStorage> LogWriter<S> {
             names,
             files: VecDeque::from([OpenFile { name, file }]),
             written: end,
+            allotted: end,
+            room_is_possible: true,
             synced: end,
             in_flight: None,
             last_sync: Time::default(),
@@ -129,11 +136,16 @@ impl<S: LogStorage> LogWriter<S> {
     pub fn append<'a>(&mut self, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<Appended, Fatal> {
         let before = self.written;
         let mut appended = Appended::default();
+        let mut largest = 0;
         for frame in frames {
             if !self.append_frame(frame)? {
                 appended.refused = Some(self.written);
                 break;
             }
+            largest = frame.len().max(largest);
+        }
+        if self.written > before {
+            self.make_room(largest)?;
         }
         if self.fsync != Fsync::Always && self.written > before {
             appended.persisted = Some(self.written);
@@ -164,30 +176,7 @@ impl<S: LogStorage> LogWriter<S> {
         Ok(outcome == Outcome::Written)
     }
 
-    /// Writes to the current file: all of the frame, or nothing that stays.
-    fn write_frame(&mut self, frame: &[u8]) -> Result<Outcome, Fatal> {
-        let current = self.files.back().expect("there is a current file");
-        let mut done = 0;
-        while done < frame.len() {
-            match append_some(&mut self.storage, &current.file, &frame[done..]) {
-                Ok(bytes) => done += bytes,
-                Err(error) if is_full(&error) => {
-                    if done > 0 {
-                        let keep = self.written.0 - current.name.0 + FILE_HEADER_BYTES as u64;
-                        let truncated = self.storage.truncate(&current.file, keep);
-                        let name = current.name;
-                        truncated.map_err(|error| self.fatal("take back a part of a frame from", name, error))?;
-                    }
-                    let of_the_file = errno(&error) == Some(Errno::FBIG);
-                    return Ok(if of_the_file { Outcome::FileFull } else { Outcome::DiskFull });
-                }
-                Err(error) => return Err(self.fatal("write to", current.name, error)),
-            }
-        }
-        Ok(Outcome::Written)
-    }
-
-    fn current(&self) -> &OpenFile<S::File> {
+    pub(super) fn current(&self) -> &OpenFile<S::File> {
         self.files.back().expect("there is a current file")
     }
 
@@ -205,6 +194,7 @@ impl<S: LogStorage> LogWriter<S> {
             epoch: first.start.epoch,
             time: first.start.time,
         };
+        self.close_current()?;
         match create_file(&mut self.storage, &header) {
             Ok(file) => {
                 if self.synced == self.written {
@@ -212,6 +202,7 @@ impl<S: LogStorage> LogWriter<S> {
                 }
                 self.files.push_back(OpenFile { name: self.written, file });
                 self.names.push(self.written);
+                self.allotted = self.written;
                 Ok(true)
             }
             Err(CreateError { doing: Doing::Create | Doing::Write, error }) if is_full(&error) => Ok(false),
@@ -268,12 +259,13 @@ impl<S: LogStorage> LogWriter<S> {
         Ok(Synced { upto: covers, persisted: (self.fsync == Fsync::Always).then_some(covers) })
     }
 
-    /// Syncs all that is written: the end of an orderly stop.
+    /// Syncs all that is written, and leaves nothing behind it: the end of an orderly stop.
     ///
     /// # Errors
-    /// When a sync fails.
+    /// When the disk fails.
     pub fn finish(&mut self) -> Result<Synced, Fatal> {
         self.in_flight = None;
+        self.give_back_room()?;
         while self.synced < self.written {
             let covers = self.files.get(1).map_or(self.written, |next| next.name);
             let result = self.storage.sync(&self.files[0].file);
@@ -298,15 +290,6 @@ impl<S: LogStorage> LogWriter<S> {
     pub(super) fn fatal(&self, doing: &'static str, name: Position, error: io::Error) -> Fatal {
         Fatal { doing, path: self.storage.path(name), error }
     }
-}
-
-/// What became of writing a frame; unless written, nothing of it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Written,
-    DiskFull,
-    /// There may be room in another file.
-    FileFull,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -359,10 +342,15 @@ fn write_header<S: LogStorage>(storage: &mut S, file: &S::File, header: &FileHea
     storage.sync(file).and_then(|()| storage.sync_dir()).map_err(|error| CreateError { doing: Doing::Sync, error })
 }
 
-/// One write that was not interrupted and took at least a byte.
+/// One write behind the end that was not interrupted and took at least a byte.
 pub(in crate::ring) fn append_some<S: LogStorage>(storage: &mut S, file: &S::File, bytes: &[u8]) -> io::Result<usize> {
+    some(|| storage.append(file, bytes))
+}
+
+/// The same for any write.
+pub(super) fn some(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
-        match storage.append(file, bytes) {
+        match write() {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
@@ -375,6 +363,6 @@ pub(in crate::ring) fn is_full(error: &io::Error) -> bool {
     matches!(errno(error), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
 }
 
-fn errno(error: &io::Error) -> Option<Errno> {
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }

@@ -46,6 +46,14 @@ fn one_history(rng: &mut StdRng, fsync: Fsync) {
             } else if rng.random() {
                 disk.0.borrow_mut().room = None;
             }
+            // now and then the disk has done everything before the next frame comes
+            while rng.random_ratio(1, 3)
+                && let Some(request) = in_flight.take()
+            {
+                durable = writer.on_synced(Time(0), disk.fdatasync(request.descriptor)).expect("syncs work").upto;
+                source.durable = durable;
+                in_flight = writer.next_sync(Time(0).after(Duration::from_millis(turn)));
+            }
             let frames: Vec<_> = (0..rng.random_range(1..4))
                 .map(|_| source.frame(rng.random_range(1..4), rng.random_range(0..90)))
                 .collect();

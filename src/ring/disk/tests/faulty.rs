@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -19,6 +20,10 @@ struct Contents {
     bytes: Vec<u8>,
     /// What survives a crash for certain.
     synced_bytes: usize,
+    /// Written over what does, and not synced since.
+    unsynced: Vec<Range<usize>>,
+    /// What was on the disk behind the place where it was cut since the last sync.
+    cut_off: Option<(usize, Vec<u8>)>,
     name_is_synced: bool,
 }
 
@@ -37,6 +42,8 @@ pub struct Disk {
     pub sync_fails: bool,
     pub truncate_fails: bool,
     pub interrupts: bool,
+    /// As kernels below 6.9 do, it writes over nothing.
+    pub only_appends: bool,
     interrupted: bool,
 }
 
@@ -54,13 +61,21 @@ impl Disk {
         Ok(())
     }
 
+    fn write(&mut self) -> io::Result<()> {
+        self.interrupted = self.interrupts && !self.interrupted;
+        if self.interrupted {
+            return Err(Errno::INTR.into());
+        }
+        self.operation()
+    }
+
     fn sync(&mut self, name: Position) -> io::Result<()> {
         self.operation()?;
         if self.sync_fails {
             return Err(Errno::IO.into());
         }
         let file = self.files.get_mut(&name).expect("it is there");
-        file.synced_bytes = file.bytes.len();
+        (file.synced_bytes, file.unsynced, file.cut_off) = (file.bytes.len(), Vec::new(), None);
         Ok(())
     }
 
@@ -76,6 +91,19 @@ impl Disk {
     pub fn crash(&mut self, rng: &mut StdRng) {
         self.files.retain(|_, file| file.name_is_synced || rng.random());
         for file in self.files.values_mut() {
+            for over in std::mem::take(&mut file.unsynced) {
+                let over = over.start.min(file.bytes.len())..over.end.min(file.bytes.len());
+                let from = rng.random_range(over.start..=over.end);
+                let to = rng.random_range(from..=over.end);
+                file.bytes[from..to].fill(0);
+            }
+            if let Some((at, old)) = file.cut_off.take()
+                && at == file.bytes.len()
+                && rng.random()
+            {
+                file.bytes.extend(old);
+                file.synced_bytes = file.bytes.len();
+            }
             let unsynced = file.bytes.len() - file.synced_bytes;
             let kept = rng.random_range(0..=unsynced);
             file.bytes.truncate(file.synced_bytes + kept);
@@ -126,11 +154,7 @@ impl LogStorage for Faulty {
 
     fn append(&mut self, name: &Position, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.0.borrow_mut();
-        disk.interrupted = disk.interrupts && !disk.interrupted;
-        if disk.interrupted {
-            return Err(Errno::INTR.into());
-        }
-        disk.operation()?;
+        disk.write()?;
         let room = disk.room.unwrap_or(usize::MAX);
         if room == 0 {
             return Err(Errno::NOSPC.into());
@@ -145,6 +169,21 @@ impl LogStorage for Faulty {
         Ok(taken)
     }
 
+    fn write_over(&mut self, name: &Position, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let mut disk = self.0.borrow_mut();
+        disk.write()?;
+        if disk.only_appends {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let taken = bytes.len().min(disk.write_bytes_max.unwrap_or(usize::MAX));
+        let over = offset as usize..offset as usize + taken;
+        let file = disk.files.get_mut(name).expect("it is there");
+        assert!(file.bytes[over.clone()].iter().all(|&byte| byte == 0), "only zeros are written over");
+        file.bytes[over.clone()].copy_from_slice(&bytes[..taken]);
+        file.unsynced.push(over);
+        Ok(taken)
+    }
+
     fn truncate(&mut self, name: &Position, bytes: u64) -> io::Result<()> {
         let mut disk = self.0.borrow_mut();
         if disk.truncate_fails {
@@ -152,8 +191,15 @@ impl LogStorage for Faulty {
         }
         let file = disk.files.get_mut(name).expect("it is there");
         let freed = file.bytes.len() - bytes as usize;
+        if file.synced_bytes > bytes as usize {
+            file.cut_off = Some((bytes as usize, file.bytes[bytes as usize..file.synced_bytes].to_vec()));
+        }
         file.bytes.truncate(bytes as usize);
         file.synced_bytes = file.synced_bytes.min(bytes as usize);
+        file.unsynced.retain_mut(|over| {
+            over.end = over.end.min(bytes as usize);
+            over.start < over.end
+        });
         disk.room = disk.room.map(|room| room + freed);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod crash;
 mod directory;
 mod faults;
 mod faulty;
+mod room;
 
 use super::{LogStorage, LogWriter, recover};
 use crate::config::Fsync;

@@ -42,6 +42,8 @@ pub struct Disk {
     pub stop_after: Option<usize>,
     /// Bytes that there is room for.
     pub room: Option<usize>,
+    /// As kernels below 6.9 do, it writes over nothing.
+    pub only_appends: bool,
     /// Operations so far.
     pub operations: usize,
 }
@@ -133,17 +135,21 @@ impl Disk {
     }
 }
 
-/// Part of what was added is there, some of it as zeros.
+/// Part of what was added, or written over zeros, is there, some of it as what was there before.
 fn tear(file: &Contents, rng: &mut StdRng) -> Vec<u8> {
-    if !file.seen.starts_with(&file.durable) {
-        return file.durable.clone();
+    let Contents { seen, durable } = file;
+    let was_room = |(before, now): (&u8, &u8)| before == now || *before == 0;
+    if seen.len() < durable.len() || !durable.iter().zip(seen).all(was_room) {
+        return durable.clone();
     }
-    let from = file.durable.len();
-    let mut kept = file.seen[..rng.random_range(from..=file.seen.len())].to_vec();
-    if kept.len() > from {
-        let zeros = rng.random_range(from..=kept.len());
-        let upto = rng.random_range(zeros..=kept.len());
-        kept[zeros..upto].fill(0);
+    let differ = durable.iter().zip(seen).take_while(|(before, now)| before == now).count();
+    let mut kept = seen[..rng.random_range(durable.len()..=seen.len())].to_vec();
+    if kept.len() > differ {
+        let from = rng.random_range(differ..=kept.len());
+        let upto = rng.random_range(from..=kept.len());
+        for (at, byte) in kept[from..upto].iter_mut().enumerate() {
+            *byte = durable.get(from + at).copied().unwrap_or(0);
+        }
     }
     kept
 }
@@ -190,6 +196,16 @@ impl LogStorage for Faulty {
         let taken = disk.take_room(bytes.len())?;
         disk.files[*file].seen.extend_from_slice(&bytes[..taken]);
         Ok(taken)
+    }
+
+    fn write_over(&mut self, file: &usize, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let mut disk = self.0.borrow_mut();
+        disk.operation()?;
+        if disk.only_appends {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        disk.files[*file].seen[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn truncate(&mut self, file: &usize, bytes: u64) -> io::Result<()> {

@@ -1,0 +1,137 @@
+//! Room for frames to come: zeros behind the log's end, so that the sync of a frame writes the frame and nothing else.
+//!
+//! ```text
+//!  current file:  [ header | frames ........ written | zeros ........ allotted ]
+//!                                      frames over -->          zeros by O_APPEND -->
+//! ```
+//!
+//! A frame that makes its file longer has the file's length written too, elsewhere on the disk and after it: a sync then takes
+//! 160 us instead of 76, and with three servers on one disk 280 instead of 150 (ext4 on a virtual disk, 5000 bytes a sync). The
+//! price is that every byte is written twice, so there is no room where a sync carries much, and none where writes do not wait for
+//! syncs. (PostgreSQL and InnoDB have written their logs over files that are there for as long as they exist; here a file still
+//! grows at its end only.)
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::error::Fatal;
+use super::storage::LogStorage;
+use super::writer::{LogWriter, append_some, errno, is_full, some};
+use crate::config::{self, Fsync};
+use crate::log::Position;
+use crate::log::layout::file::BYTES as FILE_HEADER_BYTES;
+
+/// What one write appends: the kernel goes through all pages of such a write whenever one of them is written over.
+const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+
+/// What became of writing a frame; unless written, nothing of it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Written,
+    DiskFull,
+    /// There may be room in another file.
+    FileFull,
+}
+
+impl<S: LogStorage> LogWriter<S> {
+    /// Writes to the current file: all of the frame, or nothing that stays.
+    pub(super) fn write_frame(&mut self, frame: &[u8]) -> Result<Outcome, Fatal> {
+        let mut done = 0;
+        while done < frame.len() {
+            match self.write_some(Position(self.written.0 + done as u64), &frame[done..]) {
+                Ok(bytes) => done += bytes,
+                Err(error) if errno(&error) == Some(Errno::OPNOTSUPP) && self.room_is_possible => {
+                    // a kernel below 6.9: everything is appended from now on
+                    self.room_is_possible = false;
+                    self.cut_behind_end("take back the room in")?;
+                    done = 0;
+                }
+                Err(error) if is_full(&error) => {
+                    if done > 0 {
+                        self.cut_behind_end("take back a part of a frame from")?;
+                    }
+                    let of_the_file = errno(&error) == Some(Errno::FBIG);
+                    return Ok(if of_the_file { Outcome::FileFull } else { Outcome::DiskFull });
+                }
+                Err(error) => return Err(self.fatal("write to", self.current().name, error)),
+            }
+        }
+        self.allotted.0 = self.allotted.0.max(self.written.0 + done as u64);
+        Ok(Outcome::Written)
+    }
+
+    /// Over zeros as far as there are some, and behind them.
+    fn write_some(&mut self, at: Position, bytes: &[u8]) -> io::Result<usize> {
+        let (left, offset) = (self.allotted.0.saturating_sub(at.0), self.offset(at));
+        let Self { storage, files, .. } = self;
+        let file = &files.back().expect("there is a current file").file;
+        if left == 0 {
+            return append_some(storage, file, bytes);
+        }
+        let over = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        some(|| storage.write_over(file, offset, &bytes[..over]))
+    }
+
+    /// The byte of the current file where that position is.
+    fn offset(&self, at: Position) -> u64 {
+        at.0 - self.current().name.0 + FILE_HEADER_BYTES as u64
+    }
+
+    /// Nothing of the current file stays behind the last whole frame.
+    fn cut_behind_end(&mut self, doing: &'static str) -> Result<(), Fatal> {
+        let (keep, end) = (self.offset(self.written), self.written);
+        let Self { storage, files, .. } = self;
+        let current = files.back().expect("there is a current file");
+        let (cut, name) = (storage.truncate(&current.file, keep), current.name);
+        cut.map_err(|error| self.fatal(doing, name, error))?;
+        self.allotted = end;
+        Ok(())
+    }
+
+    /// After a frame of so many bytes: sees to it that the next ones find room, where that is worth it. A disk without space
+    /// is none of its business.
+    pub(super) fn make_room(&mut self, frame_bytes: usize) -> Result<(), Fatal> {
+        let sync_bytes = self.cadence.carried_bytes().max(frame_bytes as u64);
+        let is_worth_it = self.fsync == Fsync::Always && sync_bytes <= config::LOG_ROOM_SYNC_BYTES_MAX;
+        let enough = self.written.0 + config::LOG_ROOM_BYTES_MIN;
+        if !is_worth_it || !self.room_is_possible || self.allotted.0 >= enough {
+            return Ok(());
+        }
+        let file_bytes =
+            self.offset(Position(enough)).next_multiple_of(config::LOG_ROOM_BYTES).min(self.file_bytes_max);
+        let upto = self.current().name.0 + file_bytes.saturating_sub(FILE_HEADER_BYTES as u64);
+        while self.allotted.0 < upto {
+            let zeros = &ZEROS[..ZEROS.len().min((upto - self.allotted.0) as usize)];
+            let Self { storage, files, .. } = self;
+            let current = files.back().expect("there is a current file");
+            match append_some(storage, &current.file, zeros) {
+                Ok(bytes) => self.allotted.0 += bytes as u64,
+                Err(error) if is_full(&error) => break,
+                Err(error) => return Err(self.fatal("make room in", self.current().name, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The current file ends with its last frame from now on; whether it was longer. Not synced: what comes back in a crash is
+    /// room.
+    pub(super) fn give_back_room(&mut self) -> Result<bool, Fatal> {
+        let has_room = self.allotted > self.written;
+        if has_room {
+            self.cut_behind_end("take back the room in")?;
+        }
+        Ok(has_room)
+    }
+
+    /// The same for a file that another follows: durable, as a file in the middle of a log has no room.
+    pub(super) fn close_current(&mut self) -> Result<(), Fatal> {
+        if self.give_back_room()? {
+            let Self { storage, files, .. } = self;
+            let current = files.back().expect("there is a current file");
+            let (synced, name) = (storage.sync(&current.file), current.name);
+            synced.map_err(|error| self.fatal("sync", name, error))?;
+        }
+        Ok(())
+    }
+}
