@@ -266,6 +266,8 @@ pub const CLUSTER_WRITE_PATIENCE: Duration = Duration::from_millis(5000);
 pub const CLUSTER_TICK_NANOS: u32 = 5_000_000;
 /// Bytes of resting items whose digest is computed again at such a tick: 3 MB a second.
 pub const CLUSTER_SCRUB_BYTES: usize = 16 << 10;
+/// How long a stopping server that is no member any more waits with its last syncs.
+pub const CLUSTER_FINISH_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
 /// How long a stopping leader waits for another server to lead.
 pub const CLUSTER_HAND_OVER_PATIENCE: Duration = Duration::from_millis(1000);
 /// How long the disk of a member may be full before it is left out, if enough others are left.

@@ -173,11 +173,17 @@ impl Shard {
         });
     }
 
+    /// It is no member any more, though its machine does not know: the answers to what was sent on go to nobody here.
+    pub const fn on_released(&mut self) {
+        self.released = true;
+    }
+
     /// A server that stops waits for what the leader does with its clients' writes; not for long, and not when it is no member any
     /// more and will never hear of it. Their clients' connections end.
     pub(super) fn give_up_forwards(&mut self, now: Time, effects: &mut Effects) {
         let Some(since) = self.stopping else { return };
-        let belongs = self.node().is_some_and(|node| matches!(node.machine().role(), "leader" | "follower"));
+        let is_member = self.node().is_some_and(|node| matches!(node.machine().role(), "leader" | "follower"));
+        let belongs = is_member && !self.released;
         if !belongs || now.since(since) >= config::STOP_FORWARDS_PATIENCE {
             self.cluster_input(now, Happened::GiveUpForwards, effects);
         }

@@ -130,6 +130,8 @@ pub struct Shard {
     detailed: bool,
     /// Since when the server stops.
     stopping: Option<Time>,
+    /// No member any more.
+    released: bool,
     last_tick: Time,
     answers: Vec<Answer>,
     /// Writes of this turn for thread 0.
@@ -168,6 +170,7 @@ impl Shard {
             next_generation: 0,
             detailed: false,
             stopping: None,
+            released: false,
             last_tick: shared.started,
             answers: Vec::new(),
             forwards: Vec::new(),

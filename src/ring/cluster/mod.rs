@@ -12,6 +12,7 @@ pub mod start;
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::RawFd;
+use std::thread;
 
 use super::disk::Fatal;
 use super::driver::{Cqe, Driver, SetupError};
@@ -19,7 +20,8 @@ use super::mailbox::Mailboxes;
 use super::peer::{Connections, PeerEvent, PeerSocket};
 use super::replica_disk::{DiskEvent, Installing, ReplicaDisk, Surroundings};
 use super::token::Token;
-use crate::cluster::{Body, Effect, Input, Member, Message, Report};
+use crate::cluster::{Body, Effect, Input, Member, Message, NodeRecord, Report};
+use crate::config;
 use crate::contact::Contact;
 use crate::lifeline::Hello;
 use crate::log::NodeId;
@@ -71,6 +73,8 @@ pub struct Surround {
     role_since: Time,
     /// The machine was told to hand the lead on.
     resigned: bool,
+    /// Then others were made members without this one, which is waited for by nobody from now on.
+    released: bool,
     /// It was said why this server is not let in: it asks again and again, and the answer is the same.
     refused: bool,
     settled: Vec<NodeId>,
@@ -105,6 +109,7 @@ impl Surround {
             role: "starting",
             role_since: now,
             resigned: false,
+            released: false,
             refused: false,
             settled: Vec::new(),
         })
@@ -199,6 +204,11 @@ impl Surround {
 
     fn effect(&mut self, now: Time, effect: Effect, shard: &mut Shard) {
         match effect {
+            // as if it had ended just before: while it stops it says nothing more, and the others need the disk
+            Effect::Persist { record } if self.resigned && is_without(&record, self.hello.node) => {
+                self.released = true;
+                shard.on_released();
+            }
             Effect::Persist { record } => or_exit(self.disk.persist(record)),
             // who stops does not ask to be let in again: as a member it would be waited for when it is gone
             Effect::Send { message } if self.resigned && matches!(message.body, Body::Register { .. }) => {}
@@ -341,7 +351,7 @@ impl Surround {
             return;
         }
         let alone = |node: &Node| node.configuration().is_none_or(|one| one.members.len() < 2);
-        if shard.node().is_some_and(|node| node.machine().role() != "leader" || alone(node)) {
+        if self.released || shard.node().is_some_and(|node| node.machine().role() != "leader" || alone(node)) {
             mailboxes.on_resigned();
         }
     }
@@ -387,9 +397,18 @@ impl Surround {
 
     /// The end of an orderly stop.
     pub fn finish(self, shard: &Shard) {
+        if self.released {
+            // whoever leads now writes its first entries at this moment, and clients wait for that: they may share the disk
+            thread::sleep(config::CLUSTER_FINISH_DELAY);
+        }
         let committed = shard.node().map(|node| node.machine().commit()).unwrap_or_default();
         or_exit(self.disk.finish(committed));
     }
+}
+
+/// Whether the record is of a configuration that this server is no member of.
+fn is_without(record: &NodeRecord, node: NodeId) -> bool {
+    record.configuration.as_ref().is_some_and(|configuration| !configuration.has(node))
 }
 
 fn set_address(socket: &mut PeerSocket, member: &Member) {
