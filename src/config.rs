@@ -104,12 +104,15 @@ pub const FRAME_BUFFER_BYTES_KEPT: usize = 2 * FRAME_BYTES_TARGET;
 pub const LOG_READ_BYTES: usize = 4 << 20;
 /// Bytes of a log file after which the next frame starts a new file.
 pub const LOG_FILE_BYTES: u64 = 1 << 30;
-/// Zeros are put behind the log's end up to a multiple of so many bytes of its file,
+/// Zeros are put behind the log's end up to a multiple of so many bytes of its file.
 pub const LOG_ROOM_BYTES: u64 = 256 << 10;
-/// as soon as there are fewer than these,
+/// That is done as soon as there are fewer zeros than these.
 pub const LOG_ROOM_BYTES_MIN: u64 = 16 << 10;
-/// and as long as a sync carries no more than these: of more, to write it twice takes longer than the sync of a longer file.
+/// That is done while a sync carries no more than these: of more, to write it twice takes longer than the sync of a longer file.
 pub const LOG_ROOM_SYNC_BYTES_MAX: u64 = 32 << 10;
+/// Zeros that one write appends. The kernel keeps what a large write brings in one large piece of its cache, and goes through all
+/// blocks of a piece whenever some of its bytes are written over.
+pub const LOG_ROOM_WRITE_BYTES: usize = 16 << 10;
 /// More bytes than these in one sync are a crowd's: a page, which a sync of less writes too.
 pub const SYNC_CROWD_BYTES: u64 = 4096;
 /// While a crowd waits for syncs of the log and the disk stops some of them, one begins at most every so many times what a sync
@@ -323,6 +326,7 @@ const _: () = assert!(SEGMENT_BYTES.is_power_of_two());
 const _: () = assert!(STORE_KEEP_FACTOR < STORE_RECLAIM_FACTOR as u64);
 const _: () = assert!(POOLED_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);
 const _: () = assert!(CQ_ENTRIES > SQ_ENTRIES);
+const _: () = assert!(LOG_ROOM_BYTES_MIN < LOG_ROOM_BYTES && LOG_FILE_BYTES.is_multiple_of(LOG_ROOM_BYTES));
 const _: () = assert!(REPLAY_WINDOW_DATAGRAMS.is_multiple_of(64));
 const _: () = assert!(DATAGRAM_BYTES_MIN >= 128 + 16 * ACK_RANGES_MAX, "an ack and a piece");
 const _: () = assert!(DATAGRAM_BYTES >= DATAGRAM_BYTES_MIN && DATAGRAM_BYTES_LOOPBACK < 65_507);

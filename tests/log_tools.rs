@@ -89,13 +89,20 @@ fn verify_counts_and_finds_torn_tails_and_corruption() {
     let mut out = Vec::new();
     verify(dir.path(), &mut out).expect("whole");
     let said = String::from_utf8(out).expect("text");
-    for line in ["files 1", "frames 2", "entries 6", "first_index 1", "last_index 6", "torn_tail_bytes 0"] {
+    for line in
+        ["files 1", "frames 2", "entries 6", "first_index 1", "last_index 6", "room_bytes 0", "torn_tail_bytes 0"]
+    {
         assert!(said.lines().any(|l| l == line), "{line} in {said}");
     }
     assert!(said.contains(&format!("bytes {end}\n")) && said.starts_with("log 000000000000000000000000000000ab\n"));
 
     let file = dir.path().join("log.00000000000000000000");
     let whole = fs::read(&file).expect("readable");
+    fs::write(&file, [whole.as_slice(), &[0; 1000]].concat()).expect("writable");
+    let mut out = Vec::new();
+    verify(dir.path(), &mut out).expect("room is no corruption");
+    let said = String::from_utf8(out).expect("text");
+    assert!(said.contains("entries 6\n") && said.contains("room_bytes 1000\ntorn_tail_bytes 0\n"), "{said}");
     fs::write(&file, &whole[..whole.len() - 5]).expect("writable");
     let mut out = Vec::new();
     verify(dir.path(), &mut out).expect("a torn tail is no corruption");

@@ -19,6 +19,7 @@ use memchr::memmem;
 use super::file::FileFault;
 use super::layout::{file, frame};
 use super::{EntryFault, Epoch, FileHeader, FrameFault, FrameHeader, FrameView, LogId, LogIndex, Position};
+use crate::config;
 use crate::time::Time;
 
 /// What is wrong at a place of a log.
@@ -120,7 +121,7 @@ pub struct Cut {
     pub bytes: u64,
     /// Why the first of them is no frame.
     pub fault: Fault,
-    /// All of them are zeros: nothing was torn, it is room that was made for frames to come.
+    /// All of them are zeros and no more than are made ahead: room for frames to come, as far as anybody can tell.
     pub is_room: bool,
 }
 
@@ -466,6 +467,7 @@ impl Recovery {
     /// Behind a bad place: whether it is room still, if it was `so_far`.
     fn note_room(&mut self, so_far: bool, bytes: &[u8]) {
         let (cut, _) = self.bad.as_mut().expect("there is a bad place");
-        cut.is_room = so_far && bytes.iter().all(|&byte| byte == 0);
+        let few = cut.bytes <= config::LOG_ROOM_BYTES + config::LOG_ROOM_BYTES_MIN;
+        cut.is_room = so_far && few && bytes.iter().all(|&byte| byte == 0);
     }
 }

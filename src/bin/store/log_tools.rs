@@ -23,7 +23,8 @@ store log dump DIR [--json]  prints `<index> <key> <value>` for every set in the
                              a line with index, operation, key, value, flags, expiry, cas and the frame's fields.
                              Keys and values that are not UTF-8 are in key_base64 and value_base64.
 store log verify DIR         checks every byte and prints what the log holds; exits 65 when it is corrupt. A torn
-                             tail is no corruption: the server cuts it when it starts.
+                             tail is no corruption: the server cuts it when it starts. Neither is room: zeros behind
+                             the end, over which the server writes what comes next.
 Both may be used while a server runs.";
 
 /// Why a tool stopped.
@@ -130,10 +131,9 @@ fn summary(out: &mut impl Write, found: &Recovered) -> io::Result<()> {
     writeln!(out, "last_epoch {}", found.epoch.0)?;
     writeln!(out, "end_position {}", found.end.0)?;
     writeln!(out, "durable_upto {}", found.durable_upto.0)?;
-    let (room, torn) =
-        found.cut.map_or((None, None), |cut| if cut.is_room { (Some(cut), None) } else { (None, Some(cut)) });
+    let room = found.cut.filter(|cut| cut.is_room);
     writeln!(out, "room_bytes {}", room.map_or(0, |cut| cut.bytes))?;
-    match torn {
+    match found.cut.filter(|cut| !cut.is_room) {
         Some(cut) => writeln!(out, "torn_tail_bytes {} ({})", cut.bytes, cut.fault)?,
         None => writeln!(out, "torn_tail_bytes 0")?,
     }

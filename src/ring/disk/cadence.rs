@@ -2,9 +2,10 @@
 //!
 //! A sync that begins when the last one has ended carries what came meanwhile, and of a crowd that is a part. But some disks do
 //! a limited number of operations a second, volumes of clouds by quota, and some virtual machines have a quota of processor time
-//! of which the host's work for their disk takes its part: when it is used up, everything is stopped for milliseconds. A sync that begins a little later carries more, and there are fewer. (Helland and others, "Group commit timers
-//! and high volume transaction systems", 1987.) How much later is found as TCP finds its rate: while more than a twentieth of
-//! the time is lost with stops the interval grows by what a sync takes, and while less than half of that is, it shrinks by as much.
+//! of which the host's work for their disk takes its part: when it is used up, everything is stopped for milliseconds. A sync
+//! that begins a little later carries more, and there are fewer. (Helland and others, "Group commit timers and high volume
+//! transaction systems", 1987.) How much later is found as TCP finds its rate: while more than a twentieth of the time is lost
+//! with stops the interval grows by what a sync takes, and while less than half of that is, it shrinks by as much.
 
 use crate::config;
 use crate::time::{Duration, Time};

@@ -22,6 +22,6 @@ pub(in crate::ring) mod writer;
 pub use dir::DataDir;
 pub use error::{Fatal, OpenError};
 pub use recover::{read, recover};
-pub use storage::{LogFiles, LogStorage};
+pub use storage::{LogFile, LogFiles, LogStorage};
 pub(in crate::ring) use storage::{forget, remove};
 pub use writer::{Appended, LogWriter, SyncRequest, Synced};

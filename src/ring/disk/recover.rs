@@ -131,13 +131,16 @@ pub(in crate::ring) fn read_frames<S: LogStorage>(
                 Ok(ControlFlow::Continue(needed)) => needed,
                 Ok(ControlFlow::Break(())) => break,
                 Err(Halt::Corrupt(corruption)) => {
-                    let grew = !sync && has_grown(storage, recovery.whole())?;
+                    // only what a later frame says is wrong can be the moment's fault
+                    let grew = !sync && corruption.durable_upto.is_some() && has_grown(storage, recovery.whole())?;
                     return Ok(Judged { recovered: *recovery.whole(), corruption: (!grew).then_some(corruption) });
                 }
                 Err(Halt::Refused(why)) => return Err(OpenError::Refused(why)),
             };
             let offset = recovery.offset();
-            window.fill(storage, &file, bytes, offset, needed).map_err(io_error(storage, "read", name))?;
+            let missing = if sync { Missing::IsAnError } else { Missing::IsRoom };
+            let filled = window.fill(storage, &file, bytes, offset, needed, missing);
+            filled.map_err(io_error(storage, "read", name))?;
         }
     }
     let mut recovered = recovery.finish();
@@ -156,7 +159,8 @@ fn has_grown<S: LogStorage>(storage: &mut S, whole: &Recovered) -> Result<bool, 
     let mut window = Window::default();
     let mut needed = frame::BYTES;
     while needed as u64 <= bytes.saturating_sub(offset) {
-        window.fill(storage, &file, bytes, offset, needed).map_err(io_error(storage, "read", name))?;
+        let filled = window.fill(storage, &file, bytes, offset, needed, Missing::IsRoom);
+        filled.map_err(io_error(storage, "read", name))?;
         let Ok(header) = FrameHeader::decode(window.bytes()) else { return Ok(false) };
         if window.bytes().len() >= header.frame_bytes() {
             let frame = FrameView::parse(&window.bytes()[..header.frame_bytes()]);
@@ -211,6 +215,13 @@ pub(in crate::ring) fn cut_tail<S: LogStorage>(storage: &mut S, cut: &Cut) -> Re
     storage.sync(&file).map_err(io_error(storage, "sync", cut.file))
 }
 
+/// What it means when a file has become shorter than it was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    IsAnError,
+    IsRoom,
+}
+
 /// The part of a file that is in memory: read by large chunks, as long as the longest frame at most.
 #[derive(Default)]
 struct Window {
@@ -243,6 +254,7 @@ impl Window {
         file_bytes: u64,
         offset: u64,
         needed: usize,
+        missing: Missing,
     ) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -254,6 +266,11 @@ impl Window {
         while self.end < needed {
             let at = offset + self.end as u64;
             match storage.read(file, at, &mut self.buffer[self.end..]) {
+                // its server took it back, from where it was zeros
+                Ok(0) if missing == Missing::IsRoom => {
+                    self.buffer[self.end..needed].fill(0);
+                    self.end = needed;
+                }
                 Ok(0) => {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read"));
                 }

@@ -74,7 +74,7 @@ impl<S: LogStorage> LogWriter<S> {
             let first = self.files.pop_front().expect("there are two").file;
             self.park(first);
         }
-        self.synced = to;
+        (self.synced, self.is_cut) = (to, false);
         Ok(())
     }
 

@@ -22,8 +22,7 @@ use crate::config::{self, Fsync};
 use crate::log::Position;
 use crate::log::layout::file::BYTES as FILE_HEADER_BYTES;
 
-/// What one write appends: the kernel goes through all pages of such a write whenever one of them is written over.
-const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+const ZEROS: [u8; config::LOG_ROOM_WRITE_BYTES] = [0; config::LOG_ROOM_WRITE_BYTES];
 
 /// What became of writing a frame; unless written, nothing of it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +40,6 @@ impl<S: LogStorage> LogWriter<S> {
         while done < frame.len() {
             match self.write_some(Position(self.written.0 + done as u64), &frame[done..]) {
                 Ok(bytes) => done += bytes,
-                Err(error) if errno(&error) == Some(Errno::OPNOTSUPP) && self.room_is_possible => {
-                    // a kernel below 6.9: everything is appended from now on
-                    self.room_is_possible = false;
-                    self.cut_behind_end("take back the room in")?;
-                    done = 0;
-                }
                 Err(error) if is_full(&error) => {
                     if done > 0 {
                         self.cut_behind_end("take back a part of a frame from")?;
@@ -64,13 +57,15 @@ impl<S: LogStorage> LogWriter<S> {
     /// Over zeros as far as there are some, and behind them.
     fn write_some(&mut self, at: Position, bytes: &[u8]) -> io::Result<usize> {
         let (left, offset) = (self.allotted.0.saturating_sub(at.0), self.offset(at));
-        let Self { storage, files, .. } = self;
-        let file = &files.back().expect("there is a current file").file;
-        if left == 0 {
-            return append_some(storage, file, bytes);
-        }
         let over = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        some(|| storage.write_over(file, offset, &bytes[..over]))
+        self.on_current(|storage, file| match over {
+            0 => append_some(storage, file, bytes),
+            _ => some(|| storage.write_over(file, offset, &bytes[..over])),
+        })
+    }
+
+    fn on_current<R>(&mut self, act: impl FnOnce(&mut S, &S::File) -> R) -> R {
+        act(&mut self.storage, &self.files.back().expect("there is a current file").file)
     }
 
     /// The byte of the current file where that position is.
@@ -78,24 +73,22 @@ impl<S: LogStorage> LogWriter<S> {
         at.0 - self.current().name.0 + FILE_HEADER_BYTES as u64
     }
 
-    /// Nothing of the current file stays behind the last whole frame.
+    /// Nothing of the current file stays behind the last whole frame. Not synced: what comes back in a crash is behind the end.
     fn cut_behind_end(&mut self, doing: &'static str) -> Result<(), Fatal> {
-        let (keep, end) = (self.offset(self.written), self.written);
-        let Self { storage, files, .. } = self;
-        let current = files.back().expect("there is a current file");
-        let (cut, name) = (storage.truncate(&current.file, keep), current.name);
-        cut.map_err(|error| self.fatal(doing, name, error))?;
-        self.allotted = end;
+        let keep = self.offset(self.written);
+        let cut = self.on_current(|storage, file| storage.truncate(file, keep));
+        cut.map_err(|error| self.fatal(doing, self.current().name, error))?;
+        (self.allotted, self.is_cut) = (self.written, true);
         Ok(())
     }
 
-    /// After a frame of so many bytes: sees to it that the next ones find room, where that is worth it. A disk without space
-    /// is none of its business.
+    /// After frames of which the largest has so many bytes: sees to it that the next ones find room, where that is worth it. A disk
+    /// without space is none of its business.
     pub(super) fn make_room(&mut self, frame_bytes: usize) -> Result<(), Fatal> {
         let sync_bytes = self.cadence.carried_bytes().max(frame_bytes as u64);
         let is_worth_it = self.fsync == Fsync::Always && sync_bytes <= config::LOG_ROOM_SYNC_BYTES_MAX;
         let enough = self.written.0 + config::LOG_ROOM_BYTES_MIN;
-        if !is_worth_it || !self.room_is_possible || self.allotted.0 >= enough {
+        if !is_worth_it || self.allotted.0 >= enough {
             return Ok(());
         }
         let file_bytes =
@@ -103,9 +96,7 @@ impl<S: LogStorage> LogWriter<S> {
         let upto = self.current().name.0 + file_bytes.saturating_sub(FILE_HEADER_BYTES as u64);
         while self.allotted.0 < upto {
             let zeros = &ZEROS[..ZEROS.len().min((upto - self.allotted.0) as usize)];
-            let Self { storage, files, .. } = self;
-            let current = files.back().expect("there is a current file");
-            match append_some(storage, &current.file, zeros) {
+            match self.on_current(|storage, file| append_some(storage, file, zeros)) {
                 Ok(bytes) => self.allotted.0 += bytes as u64,
                 Err(error) if is_full(&error) => break,
                 Err(error) => return Err(self.fatal("make room in", self.current().name, error)),
@@ -114,23 +105,18 @@ impl<S: LogStorage> LogWriter<S> {
         Ok(())
     }
 
-    /// The current file ends with its last frame from now on; whether it was longer. Not synced: what comes back in a crash is
-    /// room.
-    pub(super) fn give_back_room(&mut self) -> Result<bool, Fatal> {
-        let has_room = self.allotted > self.written;
-        if has_room {
-            self.cut_behind_end("take back the room in")?;
-        }
-        Ok(has_room)
+    /// The current file ends with its last frame from now on.
+    pub(super) fn give_back_room(&mut self) -> Result<(), Fatal> {
+        if self.allotted > self.written { self.cut_behind_end("take back the room in") } else { Ok(()) }
     }
 
-    /// The same for a file that another follows: durable, as a file in the middle of a log has no room.
+    /// The same for a file that another follows, and durable: behind the frames of a file in the middle of a log there is nothing.
     pub(super) fn close_current(&mut self) -> Result<(), Fatal> {
-        if self.give_back_room()? {
-            let Self { storage, files, .. } = self;
-            let current = files.back().expect("there is a current file");
-            let (synced, name) = (storage.sync(&current.file), current.name);
-            synced.map_err(|error| self.fatal("sync", name, error))?;
+        self.give_back_room()?;
+        if self.is_cut {
+            let synced = self.on_current(S::sync);
+            synced.map_err(|error| self.fatal("sync", self.current().name, error))?;
+            self.is_cut = false;
         }
         Ok(())
     }

@@ -1,19 +1,14 @@
 //! The few file operations that a log needs, behind a trait so that tests can make each of them fail; and the real ones.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use rustix::io::ReadWriteFlags;
-
 use super::dir::DataDir;
 use crate::log::Position;
-
-/// `RWF_NOAPPEND`: this one write goes where it is told to, though the file is opened with `O_APPEND`. Since Linux 6.9.
-const NOAPPEND: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x20);
 
 /// What a log asks of a disk. Files are named by the position of their first frame.
 pub trait LogStorage {
@@ -30,8 +25,7 @@ pub trait LogStorage {
     fn read(&mut self, file: &Self::File, offset: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Writes behind the end what one call takes; how many bytes that were.
     fn append(&mut self, file: &Self::File, bytes: &[u8]) -> io::Result<usize>;
-    /// Writes over what is there from `offset` on, what one call takes; how many bytes that were. `OPNOTSUPP` where a file can only
-    /// be appended to.
+    /// Writes over what is there from `offset` on, what one call takes; how many bytes that were.
     fn write_over(&mut self, file: &Self::File, offset: u64, bytes: &[u8]) -> io::Result<usize>;
     /// Drops what is behind the first `bytes` bytes.
     fn truncate(&mut self, file: &Self::File, bytes: u64) -> io::Result<()>;
@@ -107,8 +101,30 @@ fn position_of(name: &str) -> Option<Position> {
     if well_formed { digits.parse().ok().map(Position) } else { None }
 }
 
+/// An open file of a data directory. What is there is written over through a descriptor of its own: through one with `O_APPEND`
+/// every write goes behind the end, and the flag that says otherwise for one write, `RWF_NOAPPEND`, is newer than Linux 6.1 and
+/// passed over without a word by overlayfs.
+#[derive(Debug)]
+pub struct LogFile {
+    append: File,
+    /// Of a log's file that may be written.
+    over: Option<File>,
+}
+
+impl LogFile {
+    /// One that is no part of the log.
+    pub(in crate::ring) const fn plain(file: File) -> Self {
+        Self { append: file, over: None }
+    }
+
+    /// For what only such files need.
+    pub(in crate::ring) const fn file(&self) -> &File {
+        &self.append
+    }
+}
+
 impl LogStorage for LogFiles {
-    type File = File;
+    type File = LogFile;
 
     fn list(&mut self) -> io::Result<Vec<Position>> {
         let mut found = Vec::new();
@@ -119,35 +135,40 @@ impl LogStorage for LogFiles {
         Ok(found)
     }
 
-    fn open(&mut self, name: Position) -> io::Result<(File, u64)> {
-        let file = OpenOptions::new().read(true).append(self.dir.is_some()).open(self.path(name))?;
-        let bytes = file.metadata()?.len();
-        Ok((file, bytes))
+    fn open(&mut self, name: Position) -> io::Result<(LogFile, u64)> {
+        let (path, writable) = (self.path(name), self.dir.is_some());
+        let append = OpenOptions::new().read(true).append(writable).open(&path)?;
+        let bytes = append.metadata()?.len();
+        let over = if writable { Some(OpenOptions::new().write(true).open(&path)?) } else { None };
+        Ok((LogFile { append, over }, bytes))
     }
 
-    fn create(&mut self, name: Position) -> io::Result<File> {
+    fn create(&mut self, name: Position) -> io::Result<LogFile> {
         // everything a client stores is in it: for this user only
-        OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(self.path(name))
+        let path = self.path(name);
+        let append = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(LogFile { append, over: Some(OpenOptions::new().write(true).open(path)?) })
     }
 
-    fn read(&mut self, file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        file.read_at(into, offset)
+    fn read(&mut self, file: &LogFile, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        file.append.read_at(into, offset)
     }
 
-    fn append(&mut self, file: &File, bytes: &[u8]) -> io::Result<usize> {
-        rustix::io::write(file, bytes).map_err(io::Error::from)
+    fn append(&mut self, file: &LogFile, bytes: &[u8]) -> io::Result<usize> {
+        rustix::io::write(&file.append, bytes).map_err(io::Error::from)
     }
 
-    fn write_over(&mut self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        rustix::io::pwritev2(file, &[IoSlice::new(bytes)], offset, NOAPPEND).map_err(io::Error::from)
+    fn write_over(&mut self, file: &LogFile, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let over = file.over.as_ref().expect("a log's file that was opened to be written");
+        rustix::io::pwrite(over, bytes, offset).map_err(io::Error::from)
     }
 
-    fn truncate(&mut self, file: &File, bytes: u64) -> io::Result<()> {
-        file.set_len(bytes)
+    fn truncate(&mut self, file: &LogFile, bytes: u64) -> io::Result<()> {
+        file.append.set_len(bytes)
     }
 
-    fn sync(&mut self, file: &File) -> io::Result<()> {
-        rustix::fs::fdatasync(file).map_err(io::Error::from)
+    fn sync(&mut self, file: &LogFile) -> io::Result<()> {
+        rustix::fs::fdatasync(&file.append).map_err(io::Error::from)
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {
@@ -158,8 +179,8 @@ impl LogStorage for LogFiles {
         remove(&self.path(name))
     }
 
-    fn descriptor(&self, file: &File) -> RawFd {
-        file.as_raw_fd()
+    fn descriptor(&self, file: &LogFile) -> RawFd {
+        file.append.as_raw_fd()
     }
 
     fn path(&self, name: Position) -> PathBuf {

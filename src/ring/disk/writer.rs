@@ -76,10 +76,11 @@ pub struct LogWriter<S: LogStorage> {
     /// In order; the last is appended to, the others are complete and wait for their sync. Invariant: at least one.
     pub(super) files: VecDeque<OpenFile<S::File>>,
     pub(super) written: Position,
-    /// The current file ends here, with zeros from `written` on; invariant: not below `written`.
+    /// The current file ends here, with zeros from `written` on; invariant: not below `written`. A tail that a crash has left
+    /// is behind it until it is cut.
     pub(super) allotted: Position,
-    /// Nobody has said that it is not.
-    pub(super) room_is_possible: bool,
+    /// It was cut since it was last synced: the next file follows only when that is on the disk.
+    pub(super) is_cut: bool,
     /// Invariant: never above `written`, never below the name of the first file.
     pub(super) synced: Position,
     pub(super) in_flight: Option<InFlight<S::File>>,
@@ -107,7 +108,7 @@ impl<S: LogStorage> LogWriter<S> {
             files: VecDeque::from([OpenFile { name, file }]),
             written: end,
             allotted: end,
-            room_is_possible: true,
+            is_cut: false,
             synced: end,
             in_flight: None,
             last_sync: Time::default(),
@@ -202,7 +203,7 @@ impl<S: LogStorage> LogWriter<S> {
                 }
                 self.files.push_back(OpenFile { name: self.written, file });
                 self.names.push(self.written);
-                self.allotted = self.written;
+                (self.allotted, self.is_cut) = (self.written, false);
                 Ok(true)
             }
             Err(CreateError { doing: Doing::Create | Doing::Write, error }) if is_full(&error) => Ok(false),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::ring::disk::{LogFiles, LogStorage, forget, remove};
+use crate::ring::disk::{LogFile, LogFiles, LogStorage, forget, remove};
 
 /// A file that is no file of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,26 +62,27 @@ pub trait ReplicaStorage: LogStorage {
 }
 
 impl ReplicaStorage for LogFiles {
-    fn open_named(&mut self, name: Name) -> io::Result<Option<(File, u64)>> {
+    fn open_named(&mut self, name: Name) -> io::Result<Option<(LogFile, u64)>> {
         let writable = self.is_writable();
         match OpenOptions::new().read(true).write(writable).open(self.path_named(name)) {
             Ok(file) => {
                 let bytes = file.metadata()?.len();
-                Ok(Some((file, bytes)))
+                Ok(Some((LogFile::plain(file), bytes)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn create_named(&mut self, name: Name) -> io::Result<File> {
+    fn create_named(&mut self, name: Name) -> io::Result<LogFile> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600).open(self.path_named(name))
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        options.open(self.path_named(name)).map(LogFile::plain)
     }
 
-    fn overwrite(&mut self, file: &File, bytes: &[u8]) -> io::Result<()> {
-        file.write_all_at(bytes, 0)?;
-        file.set_len(bytes.len() as u64)
+    fn overwrite(&mut self, file: &LogFile, bytes: &[u8]) -> io::Result<()> {
+        file.file().write_all_at(bytes, 0)?;
+        file.file().set_len(bytes.len() as u64)
     }
 
     fn rename(&mut self, from: Name, to: Name) -> io::Result<()> {

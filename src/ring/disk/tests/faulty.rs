@@ -42,8 +42,6 @@ pub struct Disk {
     pub sync_fails: bool,
     pub truncate_fails: bool,
     pub interrupts: bool,
-    /// As kernels below 6.9 do, it writes over nothing.
-    pub only_appends: bool,
     interrupted: bool,
 }
 
@@ -146,7 +144,7 @@ impl LogStorage for Faulty {
 
     fn read(&mut self, name: &Position, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let disk = self.0.borrow();
-        let bytes = &disk.files[name].bytes[offset as usize..];
+        let bytes = disk.files[name].bytes.get(offset as usize..).unwrap_or_default();
         let taken = bytes.len().min(into.len());
         into[..taken].copy_from_slice(&bytes[..taken]);
         Ok(taken)
@@ -172,9 +170,6 @@ impl LogStorage for Faulty {
     fn write_over(&mut self, name: &Position, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.0.borrow_mut();
         disk.write()?;
-        if disk.only_appends {
-            return Err(Errno::OPNOTSUPP.into());
-        }
         let taken = bytes.len().min(disk.write_bytes_max.unwrap_or(usize::MAX));
         let over = offset as usize..offset as usize + taken;
         let file = disk.files.get_mut(name).expect("it is there");

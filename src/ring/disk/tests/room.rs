@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
 use super::super::{LogStorage, LogWriter, read};
 use super::faulty::Faulty;
 use super::{Source, reopen};
@@ -82,18 +85,42 @@ fn large_frames_fill_it_and_go_on_behind_it() {
 }
 
 #[test]
-fn a_kernel_that_only_appends_has_none() {
+fn a_frame_may_end_where_it_ends() {
     let disk = Faulty::default();
     let (mut writer, recovered, _) = reopen(disk.clone(), Fsync::Always);
     let mut source = Source::new(&recovered);
-    disk.0.borrow_mut().only_appends = true;
-    write(&disk, &mut writer, &mut source, 100);
-    for _ in 0..20 {
-        write(&disk, &mut writer, &mut source, 100);
-        assert_eq!(file_bytes(&disk), [FILE_HEADER_BYTES + source.position.0 as usize], "it was tried once");
+    write(&disk, &mut writer, &mut source, 0);
+    let frame_of_none = source.position.0 as usize;
+    let length_bytes_more = 2;
+    let left = ROOM - FILE_HEADER_BYTES - source.position.0 as usize;
+    write(&disk, &mut writer, &mut source, left - frame_of_none - length_bytes_more);
+    assert_eq!(FILE_HEADER_BYTES + source.position.0 as usize, ROOM);
+    assert_eq!(file_bytes(&disk), [ROOM], "a large sync makes no room");
+    for _ in 0..2 {
+        write(&disk, &mut writer, &mut source, 5);
     }
-    let (_, recovered, read) = reopen(disk, Fsync::Always);
-    assert_eq!((recovered.cut, read), (None, source.read()));
+    assert_eq!(file_bytes(&disk), [2 * ROOM]);
+    assert_eq!(reopen(disk, Fsync::Always).2, source.read());
+}
+
+#[test]
+fn what_is_cut_before_another_file_follows_does_not_come_back() {
+    for seed in 0..40 {
+        let disk = Faulty::default();
+        let (mut writer, recovered, _) = reopen(disk.clone(), Fsync::Always);
+        let mut source = Source::new(&recovered);
+        disk.0.borrow_mut().file_bytes_max = Some(600);
+        for value_bytes in [50, 50, 50] {
+            write(&disk, &mut writer, &mut source, value_bytes);
+        }
+        assert_eq!(file_bytes(&disk), [600], "the system lets it grow no more");
+        // goes over room first, and then does not fit
+        write(&disk, &mut writer, &mut source, 300);
+        assert_eq!(disk.0.borrow().file_bytes().len(), 2);
+        disk.0.borrow_mut().crash(&mut StdRng::seed_from_u64(seed));
+        let (_, recovered, read) = reopen(disk, Fsync::Always);
+        assert_eq!((recovered.end, read), (source.position, source.read()), "seed {seed}");
+    }
 }
 
 #[test]
@@ -116,7 +143,8 @@ fn only_the_last_file_has_some() {
 
 #[test]
 fn a_full_disk_refuses_whole_frames_also_behind_room() {
-    for room in (0..3 * FILE_HEADER_BYTES + 700).chain(ROOM - 9..ROOM + 9) {
+    let first_fill = ROOM - FILE_HEADER_BYTES;
+    for room in (0..3 * FILE_HEADER_BYTES + 700).chain(first_fill - 9..first_fill + 9) {
         let disk = Faulty::default();
         let (writer, recovered, _) = reopen(disk.clone(), Fsync::Always);
         let mut writer = writer.with_file_bytes(if room < ROOM / 2 { 600 } else { 1 << 30 });
@@ -135,8 +163,8 @@ fn a_full_disk_refuses_whole_frames_also_behind_room() {
     }
 }
 
-#[test]
-fn who_reads_a_log_that_is_written_sees_its_frames_and_nothing_wrong() {
+/// What a reader sees whose first reads are older than so many frames, and how much of the file is old.
+fn read_meanwhile(frames: usize, old_bytes: usize, finish: bool) {
     let disk = Faulty::default();
     let (mut writer, recovered, _) = reopen(disk.clone(), Fsync::Always);
     let mut source = Source::new(&recovered);
@@ -145,23 +173,70 @@ fn who_reads_a_log_that_is_written_sees_its_frames_and_nothing_wrong() {
     }
     let (seen, end) = (source.read(), source.position);
     let old = disk.0.borrow_mut().contents(Position(0)).clone();
-    for _ in 0..3 {
+    for _ in 0..frames {
         write(&disk, &mut writer, &mut source, 100);
     }
-    let boundary = FILE_HEADER_BYTES + end.0 as usize + 10;
-    let mut reader = TwoMoments { old: old[..boundary].to_vec(), disk, opened: 0 };
+    if finish {
+        writer.finish().expect("syncs work");
+    }
+    let boundary = FILE_HEADER_BYTES + end.0 as usize + old_bytes;
+    let mut reader = TwoMoments { old: old[..boundary].to_vec(), size: old.len() as u64, disk, opened: 0 };
     let mut entries = Vec::new();
     let found = read(&mut reader, &mut |_, index, entry| {
         entries.push((index, format!("{entry:?}")));
         Ok(())
     });
-    let found = found.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((found.cut, found.end, entries), (None, end, seen));
+    let found = found.unwrap_or_else(|error| panic!("{frames} frames, {old_bytes} old bytes: {error}"));
+    assert!(found.cut.is_none_or(|cut| cut.is_room), "{frames} frames, {old_bytes} old bytes: {:?}", found.cut);
+    if old_bytes > 0 {
+        assert_eq!((found.end, entries), (end, seen));
+    }
+}
+
+#[test]
+fn who_reads_a_log_that_is_written_sees_its_frames_and_nothing_wrong() {
+    for frames in 0..4 {
+        for old_bytes in [0, 10, 64, 100, 200, 400] {
+            read_meanwhile(frames, old_bytes, false);
+        }
+        // its file was as long as its room when it was opened
+        read_meanwhile(frames, 0, true);
+    }
+}
+
+#[test]
+fn who_reads_a_log_finds_what_is_wrong_with_it() {
+    let disk = Faulty::default();
+    let (mut writer, recovered, _) = reopen(disk.clone(), Fsync::Always);
+    let mut source = Source::new(&recovered);
+    let mut ends = Vec::new();
+    for _ in 0..5 {
+        write(&disk, &mut writer, &mut source, 100);
+        ends.push(FILE_HEADER_BYTES + source.position.0 as usize);
+    }
+    let whole = disk.0.borrow_mut().contents(Position(0)).clone();
+    let found = |at: usize, bytes: &[u8]| {
+        let mut disk = disk.clone();
+        let mut damaged = whole.clone();
+        damaged[at..at + bytes.len()].copy_from_slice(bytes);
+        *disk.0.borrow_mut().contents(Position(0)) = damaged;
+        read(&mut disk, &mut |_, _, _| Ok(()))
+    };
+    // a byte, a whole frame, and the last one in the place of an earlier one
+    assert!(found(ends[0] + 90, &[0]).is_err());
+    assert!(found(ends[0], &vec![0; ends[1] - ends[0]]).is_err());
+    let last = whole[ends[3]..ends[4]].to_vec();
+    assert!(found(ends[1], &last).is_err());
+    // nothing says of the last one that it was durable
+    let torn = found(ends[4] - 1, &[0]).unwrap_or_else(|error| panic!("{error}"));
+    assert!(torn.cut.is_some_and(|cut| !cut.is_room));
 }
 
 /// Read for the first time, the beginning of the file is of an older moment than the rest.
 struct TwoMoments {
     old: Vec<u8>,
+    /// How long the file is when it is opened for the first time.
+    size: u64,
     disk: Faulty,
     opened: u32,
 }
@@ -175,7 +250,8 @@ impl LogStorage for TwoMoments {
 
     fn open(&mut self, name: Position) -> io::Result<((u32, Position), u64)> {
         self.opened += 1;
-        self.disk.open(name).map(|(name, bytes)| ((self.opened, name), bytes))
+        let (name, bytes) = self.disk.open(name)?;
+        Ok(((self.opened, name), if self.opened == 1 { self.size } else { bytes }))
     }
 
     fn read(&mut self, file: &(u32, Position), offset: u64, into: &mut [u8]) -> io::Result<usize> {

@@ -42,8 +42,6 @@ pub struct Disk {
     pub stop_after: Option<usize>,
     /// Bytes that there is room for.
     pub room: Option<usize>,
-    /// As kernels below 6.9 do, it writes over nothing.
-    pub only_appends: bool,
     /// Operations so far.
     pub operations: usize,
 }
@@ -201,10 +199,9 @@ impl LogStorage for Faulty {
     fn write_over(&mut self, file: &usize, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.0.borrow_mut();
         disk.operation()?;
-        if disk.only_appends {
-            return Err(Errno::OPNOTSUPP.into());
-        }
-        disk.files[*file].seen[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        let over = &mut disk.files[*file].seen[offset as usize..][..bytes.len()];
+        assert!(over.iter().all(|&byte| byte == 0), "only zeros are written over");
+        over.copy_from_slice(bytes);
         Ok(bytes.len())
     }
 
