@@ -59,6 +59,10 @@ pub const RECV_BUFFERS: u16 = 256;
 pub const SQ_ENTRIES: u32 = 1024;
 /// Completion queue entries of a ring.
 pub const CQ_ENTRIES: u32 = 8192;
+/// How often it is tried again to make a ring for which there was no memory,
+pub const RING_MEMORY_RETRIES: u32 = 30;
+/// and how long is waited before.
+pub const RING_MEMORY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Past this much unsent output a connection's commands are not executed until it has drained: the bound of a slow reader.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::thread;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buf_ring::{BufRing, DATAGRAM_BGID};
 use super::token::Token;
-use crate::config::{CQ_ENTRIES, SQ_ENTRIES};
+use crate::config::{CQ_ENTRIES, RING_MEMORY_PAUSE, RING_MEMORY_RETRIES, SQ_ENTRIES};
 use crate::time::{Duration, NANOS};
 
 /// A submission queue entry.
@@ -87,6 +88,18 @@ impl fmt::Display for SetupError {
     }
 }
 
+/// Tries again for a moment while there is no memory: where it is full of files' pages, the kernel looks for pages of a ring once and
+/// gives up, and finds them a moment later.
+fn patiently<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..RING_MEMORY_RETRIES {
+        match make() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => thread::sleep(RING_MEMORY_PAUSE),
+            done => return done,
+        }
+    }
+    make()
+}
+
 /// One thread's ring.
 pub struct Driver {
     ring: IoUring,
@@ -119,9 +132,9 @@ impl Driver {
             builder.build(SQ_ENTRIES)
         };
         // NO_SQARRAY came with 6.6; all else is there since 6.1
-        let ring = full(true)
-            .or_else(|e| if e.raw_os_error() == Some(libc::EINVAL) { full(false) } else { Err(e) })
-            .map_err(SetupError::new("io_uring_setup"))?;
+        let either =
+            || full(true).or_else(|e| if e.raw_os_error() == Some(libc::EINVAL) { full(false) } else { Err(e) });
+        let ring = patiently(either).map_err(SetupError::new("io_uring_setup"))?;
         // saves a descriptor look-up per call; nothing depends on it
         let _ = ring.submitter().register_ring_fd();
         Ok(Self { ring })
@@ -279,5 +292,27 @@ impl Driver {
         let sqe = with_socket!(socket, |fd| opcode::Close::new(fd).build()).user_data(token.pack());
         // SAFETY: points at no memory
         unsafe { self.push(&sqe) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_without_memory_is_tried_again_and_nothing_else_is() {
+        let mut tries = 0;
+        let mut fails = |errno: i32, times: u32| {
+            tries = 0;
+            let made = patiently(|| {
+                tries += 1;
+                if tries > times { Ok(tries) } else { Err(io::Error::from_raw_os_error(errno)) }
+            });
+            made.map_err(|error| (error.raw_os_error().expect("a system error"), tries))
+        };
+        assert_eq!(fails(libc::ENOMEM, 0), Ok(1));
+        assert_eq!(fails(libc::ENOMEM, 3), Ok(4));
+        assert_eq!(fails(libc::ENOMEM, u32::MAX), Err((libc::ENOMEM, RING_MEMORY_RETRIES + 1)));
+        assert_eq!(fails(libc::EPERM, 3), Err((libc::EPERM, 1)));
     }
 }
