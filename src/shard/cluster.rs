@@ -173,9 +173,16 @@ impl Shard {
         });
     }
 
-    /// It is no member any more, though its machine does not know: the answers to what was sent on go to nobody here.
+    /// Others were made members without this server, though its machine does not know: it is waited for by nobody, and the answers
+    /// to what was sent on go to nobody here.
     pub const fn on_released(&mut self) {
         self.released = true;
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub const fn is_released(&self) -> bool {
+        self.released
     }
 
     /// A server that stops waits for what the leader does with its clients' writes; not for long, and not when it is no member any

@@ -73,8 +73,6 @@ pub struct Surround {
     role_since: Time,
     /// The machine was told to hand the lead on.
     resigned: bool,
-    /// Then others were made members without this one, which is waited for by nobody from now on.
-    released: bool,
     /// It was said why this server is not let in: it asks again and again, and the answer is the same.
     refused: bool,
     settled: Vec<NodeId>,
@@ -109,7 +107,6 @@ impl Surround {
             role: "starting",
             role_since: now,
             resigned: false,
-            released: false,
             refused: false,
             settled: Vec::new(),
         })
@@ -206,7 +203,6 @@ impl Surround {
         match effect {
             // as if it had ended just before: while it stops it says nothing more, and the others need the disk
             Effect::Persist { record } if self.resigned && is_without(&record, self.hello.node) => {
-                self.released = true;
                 shard.on_released();
             }
             Effect::Persist { record } => or_exit(self.disk.persist(record)),
@@ -351,7 +347,7 @@ impl Surround {
             return;
         }
         let alone = |node: &Node| node.configuration().is_none_or(|one| one.members.len() < 2);
-        if self.released || shard.node().is_some_and(|node| node.machine().role() != "leader" || alone(node)) {
+        if shard.is_released() || shard.node().is_some_and(|node| node.machine().role() != "leader" || alone(node)) {
             mailboxes.on_resigned();
         }
     }
@@ -397,7 +393,7 @@ impl Surround {
 
     /// The end of an orderly stop.
     pub fn finish(self, shard: &Shard) {
-        if self.released {
+        if shard.is_released() {
             // whoever leads now writes its first entries at this moment, and clients wait for that: they may share the disk
             thread::sleep(config::CLUSTER_FINISH_DELAY);
         }
