@@ -32,6 +32,14 @@ pub struct LogIndex(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
+impl Position {
+    /// The byte at which it stands in the file of that name.
+    #[must_use]
+    pub const fn offset_in(self, file: Self) -> u64 {
+        self.0 - file.0 + layout::file::BYTES as u64
+    }
+}
+
 /// The number of the configuration an entry was made in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);

@@ -281,7 +281,7 @@ impl Recovery {
     /// The corruption that an impossible entry in a whole frame is.
     #[must_use]
     pub fn entry_corruption(&self, header: &FrameHeader, fault: EntryFault) -> Corruption {
-        let offset = (header.start.position.0 - self.file.0) + file::BYTES as u64;
+        let offset = header.start.position.offset_in(self.file);
         let (position, fault) = (header.start.position, Fault::Entry(fault));
         Corruption { file: self.file, offset, position, fault, durable_upto: None }
     }

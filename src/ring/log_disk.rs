@@ -72,9 +72,6 @@ impl Opened {
 fn report(recovered: &Recovered, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
     tracing::info!("{} entries replayed in {seconds:.3} s", recovered.entries);
-    if let Some(cut) = recovered.cut.as_ref().filter(|cut| !cut.is_room) {
-        tracing::warn!("the log's torn tail was cut: {} bytes, {}", cut.bytes, cut.fault);
-    }
 }
 
 /// The log's files.

@@ -8,7 +8,7 @@ use super::error::OpenError;
 use super::storage::LogStorage;
 use super::writer::{LogWriter, create_file};
 use crate::config::{self, Fsync};
-use crate::log::layout::{file, frame};
+use crate::log::layout::frame;
 use crate::log::{
     Corruption, Cut, Entry, EntryFault, Epoch, FileHeader, FrameHeader, FrameView, LogId, LogIndex, Position,
     Recovered, Recovery, Step,
@@ -155,7 +155,7 @@ pub(in crate::ring) fn read_frames<S: LogStorage>(
 fn has_grown<S: LogStorage>(storage: &mut S, whole: &Recovered) -> Result<bool, OpenError> {
     let Some(name) = whole.last_file else { return Ok(false) };
     let (file, bytes) = storage.open(name).map_err(io_error(storage, "open", name))?;
-    let offset = whole.end.0 - name.0 + file::BYTES as u64;
+    let offset = whole.end.offset_in(name);
     let mut window = Window::default();
     let mut needed = frame::BYTES;
     while needed as u64 <= bytes.saturating_sub(offset) {
@@ -201,6 +201,9 @@ fn step(
 
 /// Newest file first: whenever this is interrupted, what is left has the same torn tail or a shorter one.
 pub(in crate::ring) fn cut_tail<S: LogStorage>(storage: &mut S, cut: &Cut) -> Result<(), OpenError> {
+    if !cut.is_room {
+        tracing::warn!("the log's torn tail was cut: {} bytes, {}", cut.bytes, cut.fault);
+    }
     let names = storage.list().map_err(io_error(storage, "list", cut.file))?;
     for &name in names.iter().rev().take_while(|&&name| name > cut.file) {
         storage.remove(name).map_err(io_error(storage, "remove", name))?;

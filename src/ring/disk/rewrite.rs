@@ -5,7 +5,6 @@ use std::io;
 use super::error::Fatal;
 use super::storage::LogStorage;
 use super::writer::{Doing, LogWriter, OpenFile, create_file};
-use crate::log::layout::file::BYTES as FILE_HEADER_BYTES;
 use crate::log::{FileHeader, LogId, Position};
 
 impl<S: LogStorage> LogWriter<S> {
@@ -63,10 +62,8 @@ impl<S: LogStorage> LogWriter<S> {
             self.synced = to;
             self.files.push_back(OpenFile { name, file });
         }
-        let current = self.files.back().expect("it was just opened");
-        let cut = self.storage.truncate(&current.file, to.0 - name.0 + FILE_HEADER_BYTES as u64);
-        cut.map_err(|error| self.fatal("truncate", name, error))?;
-        (self.written, self.allotted, self.synced) = (to, to, self.synced.min(to));
+        (self.written, self.synced) = (to, self.synced.min(to));
+        self.cut_behind_end("truncate")?;
         for open in &self.files {
             self.storage.sync(&open.file).map_err(|error| self.fatal("sync", open.name, error))?;
         }
@@ -136,7 +133,7 @@ impl<S: LogStorage> LogWriter<S> {
         }
         let (name, end) = (self.names[after - 1], self.names.get(after).map_or(self.written, |&next| next));
         let room = into.len().min((end.0 - from.0) as usize);
-        let offset = from.0 - name.0 + FILE_HEADER_BYTES as u64;
+        let offset = from.offset_in(name);
         let done = self.read_file(name, offset, &mut into[..room]);
         done.map_err(|error| self.fatal("read", name, error))
     }

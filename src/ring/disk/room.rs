@@ -70,11 +70,11 @@ impl<S: LogStorage> LogWriter<S> {
 
     /// The byte of the current file where that position is.
     fn offset(&self, at: Position) -> u64 {
-        at.0 - self.current().name.0 + FILE_HEADER_BYTES as u64
+        at.offset_in(self.current().name)
     }
 
     /// Nothing of the current file stays behind the last whole frame. Not synced: what comes back in a crash is behind the end.
-    fn cut_behind_end(&mut self, doing: &'static str) -> Result<(), Fatal> {
+    pub(super) fn cut_behind_end(&mut self, doing: &'static str) -> Result<(), Fatal> {
         let keep = self.offset(self.written);
         let cut = self.on_current(|storage, file| storage.truncate(file, keep));
         cut.map_err(|error| self.fatal(doing, self.current().name, error))?;

@@ -97,9 +97,6 @@ impl<S: ReplicaStorage> Opened<S> {
         }
         let log_id = one_id(&storage, &record, found.log_id, &log)?;
         if let Some(cut) = log.cut.as_ref().filter(|_| matches!(log.standing, Standing::Whole | Standing::Nothing)) {
-            if !cut.is_room {
-                tracing::warn!("the log's torn tail was cut: {} bytes, {}", cut.bytes, cut.fault);
-            }
             cut_tail(&mut storage, cut)?;
         }
         let keystore = Keystore { start, bytes: found.bytes };
